@@ -1,0 +1,63 @@
+// Everything that decides what one decode step launches, apart from which pages the trace says were selected.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "model/dtype.h"
+#include "model/llm_spec.h"
+#include "model/policy.h"
+
+namespace retrosim {
+
+inline constexpr int kMaxWindow = 64;
+
+struct DecodeConfig {
+  LlmSpec llm;
+  std::shared_ptr<const Policy> policy;
+  int window = 1;  // queries, the current one included; 1 is no retrospection
+  std::int64_t batch = 1;
+  std::int64_t context = 0;  // tokens in the KV cache, the current one included
+  int page_size = 16;        // tokens
+  int dense_layers = 2;      // first layers that attend to everything (Quest)
+  int tensor_parallel_size = 1;
+  int sm_count = 132;  // of the target GPU: decides the split plan of attention
+  DType kv_dtype = DType::bf16;
+  DType output_cache_dtype = DType::bf16;
+  // Switches that price alternatives (method.md).
+  bool carry_older_rows_through_dense_layers = false;
+  bool widen_summaries = false;    // instead of recomputing the pages of overwritten keys
+  bool mask_unseen_rows = false;   // compute older rows on every loaded page and mask, instead of skipping
+
+  std::int64_t num_pages() const { return (context + page_size - 1) / page_size; }
+  /// First sparse layer (l0); num_layers when no layer is sparse.
+  int first_sparse_layer() const;
+  /// True when `layer` attends only to selected pages.
+  bool is_sparse(int layer) const;
+};
+
+/// Throws InputError naming the flag-like field: context beyond the model, batch < 1, window outside [1, kMaxWindow],
+/// page size outside [1, 1024], heads that a tensor-parallel split cannot divide, dense_layers > layers.
+void validate(const DecodeConfig& config);
+
+/// What one sparse layer's selection came to at one step. Counts are summed over the batch and over all KV heads of the
+/// model (before any tensor-parallel split).
+struct LayerDemand {
+  std::int64_t pages_loaded = 0;
+  std::int64_t tokens_loaded = 0;   // valid tokens on them: the page being filled counts its own
+  std::int64_t unseen_visits = 0;   // sum over s = 1..w-1 of |U_s|
+  std::int64_t unseen_union = 0;    // |U_{1}|, the largest (U_{w-1} is within ... within U_1)
+  friend bool operator==(const LayerDemand&, const LayerDemand&) = default;
+};
+
+/// Demand of one step; entries of dense layers are ignored.
+struct StepDemand {
+  std::int64_t context = 0;  // tokens, the current one included; may differ from the config's
+  std::vector<LayerDemand> layers;  // [num_layers]
+};
+
+/// Demand with nothing unseen: every sparse layer loads pages_selected(...) pages per KV head. Exact for window 1.
+StepDemand demand_without_unseen(const DecodeConfig& config);
+
+}  // namespace retrosim

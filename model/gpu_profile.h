@@ -1,0 +1,81 @@
+// A GPU's datasheet plus what calibration learned about it: the parameters that pricing needs, with their provenance.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/gpu_spec.h"
+#include "model/op.h"
+
+namespace retrosim {
+
+/// A fitted number and its 95 % confidence interval.
+struct Fitted {
+  double value = 0;
+  double low = 0;
+  double high = 0;
+};
+
+/// Range of a quantity over the samples that a fit saw; questions outside are extrapolated.
+struct Domain {
+  double min_bytes = 0;  // HBM bytes of one operation
+  double max_bytes = 0;
+  double min_flops = 0;
+  double max_flops = 0;
+};
+
+/// Errors on samples held out of the fit, as fractions.
+struct HoldOut {
+  std::int64_t samples = 0;
+  double mape = 0;
+  double median_abs_error = 0;
+  double p95_abs_error = 0;
+  double bias = 0;  // mean of predicted / measured - 1
+};
+
+/// Calibrated roofline of one operation kind (see pricing.h for the formula).
+struct KindProfile {
+  Fitted fixed_latency_s;        // per launch, before bytes or FLOPs count
+  Fitted hbm_efficiency;         // sustained share of the datasheet bandwidth, (0, 1]
+  Fitted compute_efficiency;     // sustained share of the engine's peak, (0, 1]
+  Fitted half_bandwidth_bytes;   // bytes per launch at which half of that bandwidth is reached (ramp-up), >= 0
+  Domain domain;
+  HoldOut hold_out;
+  std::int64_t samples = 0;
+  std::string source;  // where the samples are or who measured them
+  bool measured = false;  // fitted on samples of this kind on this GPU; false: borrowed (transferred)
+};
+
+struct GpuProfile {
+  std::string name;
+  GpuSpec spec;
+  std::map<std::string, KindProfile> kinds;  // key: "matmul.bfloat16", "attention.fp8", or a bare kind name
+  double graph_node_s = 0;      // gap between dependent kernels inside one CUDA graph
+  double graph_launch_s = 0;    // once per step
+  double kernel_launch_s = 0;   // back-to-back launch without a graph
+  double pcie_h2d_bytes_per_s = 0;
+  double pcie_d2h_bytes_per_s = 0;
+  double pcie_latency_s = 0;
+  double interconnect_efficiency = 0;
+  double interconnect_latency_s = 0;  // of one all-reduce
+  double host_memory_bytes_per_s = 0;
+  double host_flops_per_s = 0;
+  std::string provenance;  // one sentence: where these numbers come from
+};
+
+/// A bundled GPU name (its calibrated profile if there is one, else one transferred from its datasheet), or a path to a
+/// profile or spec JSON. Throws InputError.
+GpuProfile find_gpu_profile(std::string_view name_or_path);
+GpuProfile load_gpu_profile(const std::filesystem::path& file);
+GpuProfile parse_gpu_profile(std::string_view json_text, std::string_view origin);
+std::string to_json_text(const GpuProfile& profile);
+
+/// Datasheet of `spec` with the efficiencies of `donor`; every kind is marked as not measured.
+GpuProfile transfer_profile(const GpuSpec& spec, const GpuProfile& donor);
+
+}  // namespace retrosim

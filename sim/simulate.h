@@ -1,0 +1,60 @@
+// From a decode configuration and a page demand to predicted steps: builds the step graph of every step, prices it and
+// runs it through the discrete-event simulation.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "model/decode_config.h"
+#include "model/gpu_profile.h"
+#include "model/pricing.h"
+#include "model/step_graph.h"
+
+namespace retrosim {
+
+/// One operation of the first simulated step, as scheduled.
+struct OpRecord {
+  std::string name;
+  OpKind kind{};
+  int layer = -1;
+  Stream stream = Stream::compute;
+  double start_us = 0;  // from the start of the step
+  double latency_us = 0;
+  Bound bound{};
+  Provenance provenance{};
+  Traffic traffic;
+  double flops = 0;
+};
+
+/// Means over the simulated steps; bytes and FLOPs are of one GPU of the tensor-parallel group.
+struct StepSummary {
+  double latency_us_mean = 0;
+  double latency_us_p50 = 0;
+  double latency_us_p99 = 0;
+  double kv_read_bytes = 0;
+  double summary_read_bytes = 0;
+  double weight_read_bytes = 0;
+  double output_cache_read_bytes = 0;
+  double other_read_bytes = 0;
+  double hbm_read_bytes = 0;  // the five above
+  double kv_write_bytes = 0;
+  double hbm_write_bytes = 0;
+  double flops = 0;
+  double unseen_pages_mean = 0;  // sum_s |U_s| per sequence, sparse layer and KV head
+  double output_cache_state_bytes = 0;
+};
+
+struct SimulationResult {
+  StepSummary step;
+  std::vector<double> step_latency_us;  // every step, in order
+  std::vector<OpRecord> ops;            // of the first step
+};
+
+/// Runs one simulation per element of `demand`. Throws InputError for an impossible configuration.
+SimulationResult simulate_decode(const DecodeConfig& config, const GpuProfile& gpu, const std::vector<StepDemand>& demand);
+
+/// Bytes of the output cache of `config`: values and log-sum-exps of w-1 rows in every sparse layer and above (method.md, "State").
+std::int64_t output_cache_state_bytes(const DecodeConfig& config);
+
+}  // namespace retrosim
