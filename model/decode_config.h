@@ -27,14 +27,17 @@ struct DecodeConfig {
   DType output_cache_dtype = DType::bf16;
   // Switches that price alternatives (method.md).
   bool carry_older_rows_through_dense_layers = false;
-  bool widen_summaries = false;    // instead of recomputing the pages of overwritten keys
-  bool mask_unseen_rows = false;   // compute older rows on every loaded page and mask, instead of skipping
+  bool widen_summaries = false;   // instead of recomputing the pages of overwritten keys
+  bool mask_unseen_rows = false;  // compute older rows on every loaded page and mask, instead of skipping
 
   std::int64_t num_pages() const { return (context + page_size - 1) / page_size; }
-  /// First sparse layer (l0); num_layers when no layer is sparse.
-  int first_sparse_layer() const;
-  /// True when `layer` attends only to selected pages.
+  /// True when the policy chooses this layer's pages: not one of the first `dense_layers`, not a sliding-window layer.
   bool is_sparse(int layer) const;
+  /// First sparse layer (l0), where older rows enter; num_layers when no layer is sparse.
+  int first_sparse_layer() const;
+  /// Query rows per sequence that run through `layer`: 1 below l0, `window` from there on (method.md, "One decoding
+  /// step").
+  int rows_per_sequence(int layer) const;
 };
 
 /// Throws InputError naming the flag-like field: context beyond the model, batch < 1, window outside [1, kMaxWindow],
@@ -45,15 +48,15 @@ void validate(const DecodeConfig& config);
 /// model (before any tensor-parallel split).
 struct LayerDemand {
   std::int64_t pages_loaded = 0;
-  std::int64_t tokens_loaded = 0;   // valid tokens on them: the page being filled counts its own
-  std::int64_t unseen_visits = 0;   // sum over s = 1..w-1 of |U_s|
-  std::int64_t unseen_union = 0;    // |U_{1}|, the largest (U_{w-1} is within ... within U_1)
+  std::int64_t tokens_loaded = 0;  // valid tokens on them: the page being filled counts its own
+  std::int64_t unseen_visits = 0;  // sum over s = 1..w-1 of |U_s|
+  std::int64_t unseen_union = 0;   // |U_{1}|, the largest (U_{w-1} is within ... within U_1)
   friend bool operator==(const LayerDemand&, const LayerDemand&) = default;
 };
 
 /// Demand of one step; entries of dense layers are ignored.
 struct StepDemand {
-  std::int64_t context = 0;  // tokens, the current one included; may differ from the config's
+  std::int64_t context = 0;         // tokens, the current one included; may differ from the config's
   std::vector<LayerDemand> layers;  // [num_layers]
 };
 

@@ -40,14 +40,14 @@ struct HoldOut {
 
 /// Calibrated roofline of one operation kind (see pricing.h for the formula).
 struct KindProfile {
-  Fitted fixed_latency_s;        // per launch, before bytes or FLOPs count
-  Fitted hbm_efficiency;         // sustained share of the datasheet bandwidth, (0, 1]
-  Fitted compute_efficiency;     // sustained share of the engine's peak, (0, 1]
-  Fitted half_bandwidth_bytes;   // bytes per launch at which half of that bandwidth is reached (ramp-up), >= 0
+  Fitted fixed_latency_s;       // per launch, before bytes or FLOPs count
+  Fitted hbm_efficiency;        // sustained share of the datasheet bandwidth, (0, 1]
+  Fitted compute_efficiency;    // sustained share of the engine's peak, (0, 1]
+  Fitted half_bandwidth_bytes;  // bytes per launch at which half of that bandwidth is reached (ramp-up), >= 0
   Domain domain;
   HoldOut hold_out;
   std::int64_t samples = 0;
-  std::string source;  // where the samples are or who measured them
+  std::string source;     // where the samples are or who measured them
   bool measured = false;  // fitted on samples of this kind on this GPU; false: borrowed (transferred)
 };
 
@@ -55,9 +55,9 @@ struct GpuProfile {
   std::string name;
   GpuSpec spec;
   std::map<std::string, KindProfile> kinds;  // key: "matmul.bfloat16", "attention.fp8", or a bare kind name
-  double graph_node_s = 0;      // gap between dependent kernels inside one CUDA graph
-  double graph_launch_s = 0;    // once per step
-  double kernel_launch_s = 0;   // back-to-back launch without a graph
+  double graph_node_s = 0;                   // gap between dependent kernels inside one CUDA graph
+  double graph_launch_s = 0;                 // once per step
+  double kernel_launch_s = 0;                // back-to-back launch without a graph
   double pcie_h2d_bytes_per_s = 0;
   double pcie_d2h_bytes_per_s = 0;
   double pcie_latency_s = 0;

@@ -16,14 +16,14 @@ struct GpuSpec {
   std::string name;  // e.g. "h100-sxm"
   double hbm_bandwidth_bytes_per_s = 0;
   std::int64_t hbm_capacity_bytes = 0;
-  double bf16_flops_per_s = 0;        // tensor cores; also fp16
-  double fp8_flops_per_s = 0;         // 0: no fp8 arithmetic, priced as bf16
-  double int8_ops_per_s = 0;          // 0: not stated
-  double cuda_core_flops_per_s = 0;   // fp32 on CUDA cores
+  double bf16_flops_per_s = 0;       // tensor cores; also fp16
+  double fp8_flops_per_s = 0;        // 0: no fp8 arithmetic, priced as bf16
+  double int8_ops_per_s = 0;         // 0: not stated
+  double cuda_core_flops_per_s = 0;  // fp32 on CUDA cores
   std::int64_t l2_bytes = 0;
   int sm_count = 0;
-  double sm_clock_hz = 0;             // boost clock
-  int compute_capability_x10 = 0;     // 90 is 9.0
+  double sm_clock_hz = 0;                         // boost clock
+  int compute_capability_x10 = 0;                 // 90 is 9.0
   double interconnect_bandwidth_bytes_per_s = 0;  // one direction, to the other GPUs of the node
   double pcie_bandwidth_bytes_per_s = 0;          // one direction, host to GPU
   int gpus_per_node = 1;

@@ -42,8 +42,8 @@ struct LlmSpec {
   std::int64_t rope_original_max_position = 0;
   DType weight_dtype = DType::bf16;
   MoeSpec moe;
-  std::vector<std::uint8_t> layer_is_moe;            // [num_layers]
-  std::vector<std::int64_t> layer_sliding_window;    // [num_layers], tokens; 0 means full attention
+  std::vector<std::uint8_t> layer_is_moe;          // [num_layers]
+  std::vector<std::int64_t> layer_sliding_window;  // [num_layers], tokens; 0 means full attention
 
   /// Query heads per KV head (G).
   int query_group() const { return num_q_heads / num_kv_heads; }

@@ -1,5 +1,5 @@
-// One GPU operation of a step: what kind, what shape, how many bytes and FLOPs. One Op is one kernel launch (or one copy,
-// or one piece of host work), so that what is priced and simulated is what is launched.
+// One GPU operation of a step: what kind, what shape, how many bytes and FLOPs. One Op is one kernel launch (or one
+// copy, or one piece of host work), so that what is priced and simulated is what is launched.
 #pragma once
 
 #include <cstdint>
@@ -43,10 +43,9 @@ enum class Stream : std::uint8_t { compute, copy_in, copy_out, host };
 inline constexpr int kNumStreams = 4;
 
 /// Shapes in the order of OpKind.
-using OpShape =
-    std::variant<EmbeddingShape, RmsNormShape, MatmulShape, RopeAppendShape, PageScoreShape, TopKShape, AttentionShape,
-                 AttentionMergeShape, PrefillAttentionShape, SiluMulShape, SampleShape, AllReduceShape, HostToDeviceShape,
-                 DeviceToHostShape, HostComputeShape, MoeRouteShape>;
+using OpShape = std::variant<EmbeddingShape, RmsNormShape, MatmulShape, RopeAppendShape, PageScoreShape, TopKShape,
+                             AttentionShape, AttentionMergeShape, PrefillAttentionShape, SiluMulShape, SampleShape,
+                             AllReduceShape, HostToDeviceShape, DeviceToHostShape, HostComputeShape, MoeRouteShape>;
 static_assert(std::variant_size_v<OpShape> == kNumOpKinds);
 
 struct Op {

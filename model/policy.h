@@ -18,8 +18,8 @@ struct LayerContext;
 
 using PageId = std::uint32_t;
 
-/// One KV head's pages at one step, best score first, and how many pages the context has. The list may be cut off at the
-/// trace's top M.
+/// One KV head's pages at one step, best score first, and how many pages the context has. The list may be cut off at
+/// the trace's top M.
 struct RankedPages {
   std::span<const PageId> pages;  // [<= num_pages], no duplicates
   std::int64_t num_pages = 0;     // pages of the context; page num_pages - 1 is the one being filled
@@ -54,9 +54,6 @@ class Policy {
 
   /// True when selection ranks pages by score, so that a trace must be at hand to know the sets.
   virtual bool selects_by_score() const = 0;
-
-  /// True when the model's first `dense_layers` are left dense under this policy.
-  virtual bool has_dense_layers() const { return true; }
 
   /// The pages of one step, one KV head, into `out` (cleared first). Its size is
   /// pages_selected(ranked.num_pages, page_size). Throws InputError when the ranking is too short for the budget.

@@ -2,8 +2,10 @@
 // (model/), simulate (sim/), execute (kernels/), show (reports/).
 #pragma once
 
+#include <array>
 #include <boost/graph/adjacency_list.hpp>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "model/decode_config.h"
@@ -30,15 +32,27 @@ class StepGraph {
   Boost graph_;
 };
 
-/// Adds operations in launch order: each one depends on the one before it on its stream, and on those named.
+/// Adds operations in launch order: each one depends on the one before it on its stream, and on those named. Over a
+/// graph that has the same operations already it only rewrites their shapes, which costs no allocation.
 class StepGraphBuilder {
  public:
-  StepGraph::Vertex add(OpShape shape, const char* name, int layer, Stream stream = Stream::compute);
-  StepGraph::Vertex add_after(StepGraph::Vertex dependency, OpShape shape, const char* name, int layer, Stream stream);
-  StepGraph take() { return std::move(graph_); }
+  /// Starts over: the next add() is vertex 0 of `graph`.
+  explicit StepGraphBuilder(StepGraph& graph) : graph_(graph), updates_(graph.size() > 0) {}
+
+  StepGraph::Vertex add(const OpShape& shape, const char* name, int layer, Stream stream = Stream::compute);
+  /// The same, waiting for `dependency` on another stream as well.
+  StepGraph::Vertex add_after(StepGraph::Vertex dependency, const OpShape& shape, const char* name, int layer,
+                              Stream stream);
+  /// False when the operations added so far were not the ones that the graph had: the graph must be built anew.
+  bool matches() const { return matches_; }
+  /// Operations added.
+  std::size_t size() const { return next_; }
 
  private:
-  StepGraph graph_;
+  StepGraph& graph_;
+  bool updates_;
+  bool matches_ = true;
+  std::size_t next_ = 0;
   std::array<StepGraph::Vertex, kNumStreams> last_{};
   std::array<bool, kNumStreams> any_{};
 };
@@ -58,12 +72,22 @@ struct LayerContext {
 /// Throws InputError for a config that validate() refuses.
 StepGraph build_decode_step(const DecodeConfig& config, const StepDemand& demand);
 
-/// Rewrites the shapes of a graph made by build_decode_step with the same config for another step's demand, keeping its
-/// vertices and edges.
+/// Rewrites the shapes of a graph made by build_decode_step for another step's demand, keeping vertices and edges;
+/// builds it anew where the other step has other operations (a context that outgrows a full budget).
 void update_decode_step(StepGraph& graph, const DecodeConfig& config, const StepDemand& demand);
 
-/// The operations of prefilling `new_tokens` prompt tokens of each of `config.batch` sequences after `context_before` tokens.
+/// The operations of prefilling `new_tokens` prompt tokens of each of `config.batch` sequences after `context_before`
+/// tokens.
 StepGraph build_prefill(const DecodeConfig& config, std::int64_t new_tokens, std::int64_t context_before);
+
+/// Query heads, or KV heads, on one GPU of a tensor-parallel group; KV heads are replicated when there are fewer than
+/// GPUs.
+std::int64_t local_q_heads(const DecodeConfig& config);
+std::int64_t local_kv_heads(const DecodeConfig& config);
+
+/// Experts that `rows` rows activate together if each picks experts_per_token of num_experts uniformly at random:
+/// E (1 - (1 - k/E)^rows), rounded to the nearest whole expert and at least experts_per_token.
+std::int64_t expected_distinct_experts(const MoeSpec& moe, std::int64_t rows);
 
 /// KV splits per sequence and KV head of one attention launch: enough that all SMs have work, never less than
 /// a few pages each. Used by the step graph and by the kernels alike.

@@ -9,23 +9,24 @@
 
 namespace retrosim {
 
-/// One launch of decode attention over the selected pages of every sequence (all pages when dense): each page is read once
-/// and serves the current query and, where it is unseen by them, up to w-1 older queries (method.md steps 3 and 4).
+/// One launch of decode attention over the selected pages of every sequence (all pages when dense): each page is read
+/// once and serves the current query and, where it is unseen by them, up to w-1 older queries (method.md steps 3 and
+/// 4).
 struct AttentionShape {
   std::int64_t batch = 0;
   std::int64_t num_q_heads = 0;
   std::int64_t num_kv_heads = 0;
   std::int64_t head_dim = 0;
   std::int64_t page_size = 0;
-  std::int64_t window = 1;         // query rows per sequence, the current one included
-  std::int64_t rows = 0;           // query rows of all sequences: batch * window once the window is full
-  std::int64_t pages_loaded = 0;   // summed over sequences and KV heads
-  std::int64_t tokens_loaded = 0;  // valid tokens on those pages, summed likewise
-  std::int64_t unseen_visits = 0;  // sum over s of |U_s|, summed over sequences and KV heads; 0 for window 1
-  std::int64_t unseen_union = 0;   // |U_1| u ... u |U_{w-1}| = the largest U, summed likewise
-  bool masked = false;             // older rows are computed on every loaded page and masked, instead of skipped
+  std::int64_t window = 1;          // query rows per sequence, the current one included
+  std::int64_t rows = 0;            // query rows of all sequences: batch * window once the window is full
+  std::int64_t pages_loaded = 0;    // summed over sequences and KV heads
+  std::int64_t tokens_loaded = 0;   // valid tokens on those pages, summed likewise
+  std::int64_t unseen_visits = 0;   // sum over s of |U_s|, summed over sequences and KV heads; 0 for window 1
+  std::int64_t unseen_union = 0;    // |U_1| u ... u |U_{w-1}| = the largest U, summed likewise
+  bool masked = false;              // older rows are computed on every loaded page and masked, instead of skipped
   bool tracks_last_loaded = false;  // reads and stamps last_loaded of each loaded page
-  std::int64_t num_splits = 1;     // KV splits per sequence and KV head
+  std::int64_t num_splits = 1;      // KV splits per sequence and KV head
   DType kv_dtype = DType::bf16;
 
   std::int64_t query_group() const { return num_q_heads / num_kv_heads; }
@@ -38,14 +39,13 @@ struct AttentionShape {
   }
   double flops() const {
     const double per_token = 4.0 * static_cast<double>(query_group() * head_dim);
-    const std::int64_t older_tokens =
-        masked ? tokens_loaded * (window - 1) : unseen_visits * page_size;
+    const std::int64_t older_tokens = masked ? tokens_loaded * (window - 1) : unseen_visits * page_size;
     return per_token * static_cast<double>(tokens_loaded + older_tokens);
   }
 };
 
-/// Merges the splits of every query row by log-sum-exp and, for w > 1, merges the older rows with the output cache, stores
-/// them back (Update), pushes the current row (Push) and lets the oldest leave (Pop) (method.md step 5).
+/// Merges the splits of every query row by log-sum-exp and, for w > 1, merges the older rows with the output cache,
+/// stores them back (Update), pushes the current row (Push) and lets the oldest leave (Pop) (method.md step 5).
 struct AttentionMergeShape {
   std::int64_t batch = 0;
   std::int64_t window = 1;
@@ -64,9 +64,7 @@ struct AttentionMergeShape {
             .output_cache_write = window > 1 ? std::min(rows, batch * (window - 1)) * entry_bytes() : 0,
             .other_write = rows * num_q_heads * head_dim * 2};
   }
-  double flops() const {
-    return 4.0 * static_cast<double>((num_splits * rows + cached_rows) * num_q_heads * head_dim);
-  }
+  double flops() const { return 4.0 * static_cast<double>((num_splits * rows + cached_rows) * num_q_heads * head_dim); }
 };
 
 /// Causal attention of `new_tokens` prompt tokens per sequence over `context_before` + themselves; writes no KV.
@@ -99,9 +97,7 @@ struct PrefillAttentionShape {
             .other_read = batch * new_tokens * num_q_heads * head_dim * 2,
             .other_write = batch * new_tokens * num_q_heads * head_dim * 2};
   }
-  double flops() const {
-    return 4.0 * static_cast<double>(batch * num_q_heads * head_dim) * visible_pairs();
-  }
+  double flops() const { return 4.0 * static_cast<double>(batch * num_q_heads * head_dim) * visible_pairs(); }
 };
 
 }  // namespace retrosim

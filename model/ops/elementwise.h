@@ -22,8 +22,9 @@ struct EmbeddingShape {
   double flops() const { return 0; }
 };
 
-/// residual += x (when `adds_residual`), y = residual / rms(residual) * gain. `rows_from_cache` of the rows come from, and
-/// `rows_to_cache` go to, the small cache of hidden rows that enter at the first sparse layer (method.md, "One decoding step").
+/// residual += x (when `adds_residual`), y = residual / rms(residual) * gain. `rows_from_cache` of the rows come from,
+/// and `rows_to_cache` go to, the small cache of hidden rows that enter at the first sparse layer (method.md, "One
+/// decoding step").
 struct RmsNormShape {
   std::int64_t rows = 0;
   std::int64_t hidden_size = 0;
@@ -41,15 +42,15 @@ struct RmsNormShape {
   double flops() const { return static_cast<double>(rows * hidden_size) * (adds_residual ? 5.0 : 4.0); }
 };
 
-/// Rotates Q and K of all rows, appends K,V of `rows_appended` current tokens, overwrites K,V of `rows_overwritten` older
-/// ones, and refreshes the min/max summaries of the touched pages: incrementally for an append into an open page, by
-/// reading `pages_recomputed` (summed over sequences) pages' keys again where a key was overwritten.
+/// Rotates Q and K of all rows, appends K,V of `rows_appended` current tokens, overwrites K,V of `rows_overwritten`
+/// older ones, and refreshes the min/max summaries of the touched pages: incrementally for an append into an open page,
+/// by reading `pages_recomputed` (summed over sequences) pages' keys again where a key was overwritten.
 struct RopeAppendShape {
   std::int64_t rows = 0;
   std::int64_t rows_appended = 0;
   std::int64_t rows_overwritten = 0;
-  std::int64_t pages_recomputed = 0;  // page visits per KV head, summed over sequences
-  std::int64_t keys_recomputed = 0;   // keys read for it per KV head, summed over sequences
+  std::int64_t pages_recomputed = 0;   // page visits per KV head, summed over sequences
+  std::int64_t keys_recomputed = 0;    // keys read for it per KV head, summed over sequences
   std::int64_t summaries_widened = 0;  // open pages whose summary is widened by the append, summed over sequences
   std::int64_t num_q_heads = 0;
   std::int64_t num_kv_heads = 0;

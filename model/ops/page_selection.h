@@ -7,8 +7,8 @@
 
 namespace retrosim {
 
-/// score(page) = max over the query group of sum_i max(q_i * kmin_i, q_i * kmax_i)  (Quest, section 3.2; the group's reduction:
-/// method.md). Summaries hold 2 bytes per element whatever the KV dtype.
+/// score(page) = max over the query group of sum_i max(q_i * kmin_i, q_i * kmax_i)  (Quest, section 3.2; the group's
+/// reduction: method.md). Summaries hold 2 bytes per element whatever the KV dtype.
 struct PageScoreShape {
   std::int64_t pages = 0;  // per KV head, summed over sequences
   std::int64_t batch = 0;
