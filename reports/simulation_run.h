@@ -1,0 +1,46 @@
+// One answered question: the asked-for configuration beside full attention and beside the same without a window.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "reports/simulation_request.h"
+#include "sim/simulate.h"
+#include "traces/demand.h"
+
+namespace retrosim {
+
+/// What one GPU of the tensor-parallel group must hold. All but `fits` are bytes.
+struct GpuMemoryUse {
+  std::int64_t weight_bytes = 0;
+  std::int64_t kv_bytes = 0;
+  std::int64_t policy_metadata_bytes = 0;
+  std::int64_t output_cache_bytes = 0;
+  std::int64_t capacity_bytes = 0;
+
+  std::int64_t needed_bytes() const { return weight_bytes + kv_bytes + policy_metadata_bytes + output_cache_bytes; }
+  bool fits() const { return needed_bytes() <= capacity_bytes; }
+};
+
+/// Weights, KV cache, policy metadata and output cache of `config`; activations and the runtime's own memory are not
+/// counted.
+GpuMemoryUse gpu_memory_use(const DecodeConfig& config, const GpuSpec& gpu);
+
+struct SimulationRun {
+  ResolvedSimulation resolved;
+  GpuMemoryUse memory;
+  SimulationResult result;
+  SimulationResult full;             // dense attention over the same contexts
+  SimulationResult without_retro;    // the same policy and pages, window 1
+  std::vector<StepDemand> demand;    // of `result`, one per step
+  std::optional<TraceDemand> trace;  // without its steps; empty when the policy needs no trace
+};
+
+/// Replays the trace once and simulates the three configurations. Throws InputError.
+SimulationRun run_simulation(const ResolvedSimulation& resolved);
+
+/// "quest, window 2", "full": how a variant is called in tables and charts.
+std::string variant_name(const DecodeConfig& config);
+
+}  // namespace retrosim
