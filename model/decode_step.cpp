@@ -24,13 +24,10 @@ class DecodeStep {
         first_sparse_(config.first_sparse_layer()) {}
 
   void add() {
-    graph_.add(
-        EmbeddingShape{.rows = config_.batch * config_.rows_per_sequence(0) == config_.batch || entry_layer() != 0
-                                   ? config_.batch
-                                   : config_.batch * config_.window,
-                       .hidden_size = config_.llm.hidden_size,
-                       .dtype = config_.llm.weight_dtype},
-        "embedding", -1);
+    graph_.add(EmbeddingShape{.rows = config_.batch * config_.rows_per_sequence(0),
+                              .hidden_size = config_.llm.hidden_size,
+                              .dtype = config_.llm.weight_dtype},
+               "embedding", -1);
     for (int layer = 0; layer < config_.llm.num_layers; ++layer) add_layer(layer);
     add_head(config_, graph_);
   }
