@@ -52,6 +52,8 @@ class JsonReader {
   /// The keys of this object, in file order or sorted; none is marked as known.
   std::vector<std::string> keys() const;
 
+  /// True when the key was read, asked for or ignored before.
+  bool is_known(std::string_view key) const { return known_.find(key) != known_.end(); }
   /// Marks a key as known without reading it.
   void ignore(std::string_view key) const;
   /// Throws InputError naming the first key that was neither read nor ignored.

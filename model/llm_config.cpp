@@ -26,10 +26,10 @@ constexpr std::int64_t kMaxPosition = std::int64_t{1} << 32;
 constexpr std::int64_t kMaxExperts = 1 << 14;
 constexpr double kMaxParams = 1e15;
 
-constexpr std::array<std::string_view, 12> kHarmless{
+constexpr std::array<std::string_view, 11> kHarmless{
     "attention_dropout", "attn_implementation", "_attn_implementation", "_attn_implementation_autoset",
     "layer_norm_eps",    "norm_topk_prob",      "router_aux_loss_coef", "router_jitter_noise",
-    "output_attentions", "is_llama_config",     "pretraining_tp",       "rope_interleaved"};
+    "output_attentions", "is_llama_config",     "pretraining_tp"};
 
 constexpr std::array<std::string_view, 34> kArchitecture{
     "expert",      "moe",   "lora",  "softcap",  "soft_cap",  "window", "rope",    "rotary",  "multiplier",
@@ -166,9 +166,9 @@ bool is_neutral(const nlohmann::json& value) {
   return (value.is_array() || value.is_object() || value.is_string()) && value.empty();
 }
 
-void refuse_other_architecture(const JsonReader& config, const nlohmann::json& json, const JsonReader& known) {
+void refuse_other_architecture(const JsonReader& config, const nlohmann::json& json) {
   for (const std::string& key : config.keys()) {
-    if (known.is_known(key) || std::ranges::find(kHarmless, key) != kHarmless.end()) continue;
+    if (config.is_known(key) || std::ranges::find(kHarmless, key) != kHarmless.end()) continue;
     const auto mentions = [&](std::string_view fragment) { return key.find(fragment) != std::string::npos; };
     if (std::ranges::any_of(kArchitecture, mentions) && !is_neutral(json[key])) {
       config.fail(key, "no such field: it changes the architecture in a way that is not modelled");
@@ -211,11 +211,8 @@ void refuse_absurd_size(const LlmSpec& llm, const std::string& origin) {
   }
 }
 
-}  // namespace
-
-LlmSpec parse_llm_spec(std::string_view config_json_text, std::string_view origin) {
-  const nlohmann::json json = parse_json(config_json_text, origin);
-  const JsonReader config(json, std::string(origin));
+LlmSpec spec_from(const nlohmann::json& json, const std::string& origin) {
+  const JsonReader config(json, origin);
   LlmSpec llm;
   llm.name = origin;
   const Family family = family_of(config);
@@ -235,13 +232,19 @@ LlmSpec parse_llm_spec(std::string_view config_json_text, std::string_view origi
   llm.qk_norm = family == Family::qwen3 || family == Family::qwen3_moe;
   llm.rms_norm_eps = config.number_or("rms_norm_eps", family == Family::mixtral ? 1e-5 : 1e-6, 1e-12, 1.0);
   llm.weight_dtype = read_weight_dtype(config);
-  refuse_other_architecture(config, json, config);
-  refuse_absurd_size(llm, std::string(origin));
+  refuse_other_architecture(config, json);
+  refuse_absurd_size(llm, origin);
   return llm;
 }
 
+}  // namespace
+
+LlmSpec parse_llm_spec(std::string_view config_json_text, std::string_view origin) {
+  return spec_from(parse_json(config_json_text, origin), std::string(origin));
+}
+
 LlmSpec load_llm_spec(const std::filesystem::path& config_json) {
-  return parse_llm_spec(read_json_file(config_json).dump(), config_json.string());
+  return spec_from(read_json_file(config_json), config_json.string());
 }
 
 }  // namespace retrosim
