@@ -22,14 +22,14 @@ struct TraceMapping {
 struct TraceDemand {
   std::vector<StepDemand> steps;  // of the target
   TraceMapping mapping;
-  double mass_recall_mean = 0;    // attention mass on the selected pages of the current query, over sparse layers
+  double mass_recall_mean = 0;        // attention mass on the selected pages of the current query, over sparse layers
   double mass_recall_retro_mean = 0;  // after w-1 further steps of retrospection
-  bool truncated = false;         // the trace was cut off and read to its last whole chunk
+  bool truncated = false;             // the trace was cut off and read to its last whole chunk
 };
 
-/// Replays the trace in `rtrace_file` under config.policy and config.window and maps the result onto the config's shape for
-/// `num_steps` steps. Decodes only the chunks and layers it needs.
-/// Throws InputError for a damaged trace, or one too short, or with too few ranked pages for the budget.
+/// Replays the trace in `rtrace_file` under config.policy and config.window and maps the result onto the config's shape
+/// for `num_steps` steps. Decodes only the chunks and layers it needs. Throws InputError for a damaged trace, or one
+/// too short, or with too few ranked pages for the budget.
 TraceDemand demand_from_trace(const std::string& rtrace_file, const DecodeConfig& config, int num_steps);
 
 }  // namespace retrosim
