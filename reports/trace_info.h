@@ -1,0 +1,19 @@
+// `retrosim trace info`: what a trace says about itself and what its file holds.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "reports/json_text.h"
+#include "traces/trace_reader.h"
+
+namespace retrosim {
+
+/// Schema retrosim.trace_info/1: the header's fields, then steps, chunks, entries, bytes and `truncated`.
+Json trace_info_json(const TraceReader& trace);
+std::string trace_info_text(const TraceReader& trace);
+
+/// Warning line for a trace that was cut off; empty for a whole one.
+std::string truncation_warning(const TraceReader& trace);
+
+}  // namespace retrosim
