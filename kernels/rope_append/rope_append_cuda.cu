@@ -85,11 +85,11 @@ __device__ __forceinline__ void normalize(HeadVector& v, const T* gain, float ep
 }
 
 // The angle in turns is reduced in double: at position 10^5 a float32 angle is off by several thousandths.
-__device__ __forceinline__ void rotate(HeadVector& v, std::int64_t position, const float (&frequency)[kMaxPairs]) {
+__device__ __forceinline__ void rotate(HeadVector& v, std::int64_t position, const double (&frequency)[kMaxPairs]) {
   constexpr double kTurnsPerRadian = 0.15915494309189533577;
 #pragma unroll
   for (int j = 0; j < kMaxPairs; ++j) {
-    const double turns = static_cast<double>(position) * (static_cast<double>(frequency[j]) * kTurnsPerRadian);
+    const double turns = static_cast<double>(position) * (frequency[j] * kTurnsPerRadian);
     float sine;
     float cosine;
     sincospif(2.0F * static_cast<float>(turns - rint(turns)), &sine, &cosine);
@@ -112,7 +112,7 @@ __global__ void __launch_bounds__(kThreads) rope_append_kernel(const RopeAppendA
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const std::int64_t b = blockIdx.y;
   allow_next_kernel();
-  float frequency[kMaxPairs] = {};
+  double frequency[kMaxPairs] = {};
 #pragma unroll
   for (int j = 0; j < kMaxPairs; ++j) {
     if (lane + 32 * j < half) frequency[j] = a.inverse_frequencies[lane + 32 * j];

@@ -21,8 +21,8 @@ struct RopeAppendArgs {
   const std::int32_t* num_rows = nullptr;
   // [batch * window, (num_q_heads + 2 * num_kv_heads) * head_dim]: Q, K, V; row s of a sequence is its token t - s
   ProductView qkv;
-  // [head_dim / 2] radians per token of each pair (i, i + head_dim / 2)
-  const float* inverse_frequencies = nullptr;
+  // [head_dim / 2] radians per token of each pair (i, i + head_dim / 2), as rope_frequencies() gives them
+  const double* inverse_frequencies = nullptr;
   // [head_dim] each in activation_dtype(cache.dtype), or both null
   const void* q_gain = nullptr;
   const void* k_gain = nullptr;
