@@ -22,12 +22,12 @@ struct HeadStep {
   /// Pages of S_t that were not in S_{t-1} but ranked among the 2|S_{t-1}| best at t-1: its next-k. -1: the ranking is
   /// cut off before that.
   std::int64_t in_previous_nextk = 0;
-  /// [max_window]: unseen[s] = |U_s|, pages of S_t that query t-s has not seen and may see; unseen[0] = 0. Exact for
-  /// s <= steps already replayed; older queries than that were not recorded.
+  /// [max_window]: unseen[s] = |U_s|, pages of S_t that query t-s has not seen and may see; unseen[0] = 0. As in a
+  /// decode that starts at the first replayed step, there is no query older than that: unseen[s] = 0 for s > steps
+  /// replayed before.
   std::span<const std::int64_t> unseen;
-  /// [max_window] or empty: of query t - (max_window - 1), once enough steps have been replayed: retro_recall[n] is the
-  /// share of its attention mass on S_q u S_{q+1} u ... u S_{q+n}; [0] is without retrospection. At t - (max_window -
-  /// 1) that query is complete: these are all its windows.
+  /// [max_window], of query q = t - (max_window - 1), whose window ends with this step; empty while q was not replayed.
+  /// retro_recall[n] is the share of its attention mass on S_q u S_{q+1} u ... u S_{q+n}; [0] is without retrospection.
   std::span<const double> retro_recall;
 };
 
@@ -56,7 +56,7 @@ class HeadReplay {
   bool with_recall_;
   std::int64_t num_steps_ = 0;
   std::int64_t previous_position_ = 0;
-  bool previous_nextk_known_ = false;
+  bool previous_nextk_known_ = false;  // the previous ranking listed its 2k best
   HeadStep step_;
   std::vector<PageId> selected_;
   std::vector<std::int32_t> last_loaded_;      // [pages], position; kNever
