@@ -1,0 +1,157 @@
+#include "traces/record_page_ranker.h"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+namespace retrosim {
+namespace {
+
+// A number that sorts ascending as the score descends, and ties as the page ascends.
+std::uint64_t sort_key(float score, PageId page) {
+  const auto bits = std::bit_cast<std::uint32_t>(score + 0.0F);  // -0 and 0 are one score
+  const std::uint32_t ascending = (bits & 0x80000000U) != 0 ? ~bits : bits | 0x80000000U;
+  return static_cast<std::uint64_t>(~ascending) << 32U | page;
+}
+
+}  // namespace
+
+PageRanker::PageRanker(const LlmSpec& llm, std::vector<int> layers, std::int64_t page_size, std::int64_t max_tokens,
+                       std::int64_t top_m)
+    : llm_(llm),
+      layers_(std::move(layers)),
+      page_size_(page_size),
+      max_pages_((max_tokens + page_size - 1) / page_size),
+      top_m_(top_m),
+      math_(kernels::forward_math()) {
+  const auto floats = static_cast<std::size_t>(llm.num_kv_heads * max_pages_ * 2 * llm.head_dim);
+  summaries_.assign(layers_.size(), std::vector<float>(floats));
+}
+
+int PageRanker::slot_of(int layer) const {
+  const auto found = std::lower_bound(layers_.begin(), layers_.end(), layer);
+  return found != layers_.end() && *found == layer ? static_cast<int>(found - layers_.begin()) : -1;
+}
+
+void PageRanker::expect(std::int64_t first_position, std::int64_t count) {
+  first_position_ = first_position;
+  count_ = count;
+  ranks_.resize(static_cast<std::size_t>(count) * layers_.size() * static_cast<std::size_t>(llm_.num_kv_heads));
+}
+
+const PageRanks& PageRanker::ranks(std::int64_t step, std::size_t slot, std::int64_t kv_head) const {
+  return ranks_[(static_cast<std::size_t>(step) * layers_.size() + slot) * llm_.num_kv_heads + kv_head];
+}
+
+void PageRanker::keys_ready(int layer, std::int64_t first_position, std::int64_t count, const float* keys,
+                            std::int64_t head_stride) {
+  keys_ = keys;
+  head_stride_ = head_stride;
+  const std::int64_t d = llm_.head_dim;
+  std::vector<float>& summaries = summaries_[static_cast<std::size_t>(slot_of(layer))];
+  for (std::int64_t head = 0; head < llm_.num_kv_heads; ++head) {
+    for (std::int64_t page = first_position / page_size_; (page + 1) * page_size_ <= first_position + count; ++page) {
+      const float* key = keys + head * head_stride + page * page_size_ * d;
+      float* high = &summaries[(head * max_pages_ + page) * 2 * d];
+      float* low = high + d;
+      std::copy_n(key, d, high);
+      std::copy_n(key, d, low);
+      for (std::int64_t slot = 1; slot < page_size_; ++slot) {
+        for (std::int64_t i = 0; i < d; ++i) {
+          high[i] = std::max(high[i], key[slot * d + i]);
+          low[i] = std::min(low[i], key[slot * d + i]);
+        }
+      }
+    }
+  }
+}
+
+// Quest's bound of query `row` of group head `head` over the page it stands on, whose keys end at its own position.
+float PageRanker::score_of_open_page(const kernels::AttentionBlock& block, std::int64_t row, std::int64_t head) const {
+  const std::int64_t d = llm_.head_dim;
+  const std::int64_t position = block.first_position + row;
+  const std::int64_t start = position / page_size_ * page_size_;
+  const float* q = block.q + (head * block.rows + row) * d;
+  const float* keys = keys_ + block.kv_head * head_stride_ + start * d;
+  double sum = 0;
+  for (std::int64_t i = 0; i < d; ++i) {
+    float best = q[i] * keys[i];
+    for (std::int64_t slot = 1; slot <= position - start; ++slot) best = std::max(best, q[i] * keys[slot * d + i]);
+    sum += best;
+  }
+  return static_cast<float>(sum);
+}
+
+// scores: [group, rows, pages of the last row]; pages that are complete at the end of the block only.
+void PageRanker::score_rows(const kernels::AttentionBlock& block, std::vector<float>& scores) const {
+  const std::int64_t d = llm_.head_dim;
+  const std::int64_t pages = (block.first_position + block.rows - 1) / page_size_ + 1;
+  const std::int64_t complete = (block.first_position + block.rows) / page_size_;
+  // score = q+ * kmax + q- * kmin with q+ = max(q, 0), q- = min(q, 0): one product (method.md, "Page selection").
+  thread_local std::vector<float> halves;
+  halves.resize(static_cast<std::size_t>(block.group * block.rows * 2 * d));
+  for (std::int64_t row = 0; row < block.group * block.rows; ++row) {
+    for (std::int64_t i = 0; i < d; ++i) {
+      const float q = block.q[row * d + i];
+      halves[row * 2 * d + i] = std::max(q, 0.0F);
+      halves[row * 2 * d + d + i] = std::min(q, 0.0F);
+    }
+  }
+  scores.resize(static_cast<std::size_t>(block.group * block.rows * pages));
+  const std::vector<float>& summaries = summaries_[static_cast<std::size_t>(slot_of(block.layer))];
+  math_.multiply_transposed(block.group * block.rows, complete, 2 * d, halves.data(), 2 * d,
+                            &summaries[block.kv_head * max_pages_ * 2 * d], 2 * d, scores.data(), pages);
+}
+
+void PageRanker::attention(const kernels::AttentionBlock& block) {
+  if (count_ == 0) return;
+  const std::int64_t stride = (block.first_position + block.rows - 1) / page_size_ + 1;
+  thread_local std::vector<float> scores, mass, head_mass;
+  thread_local std::vector<std::uint64_t> order;
+  score_rows(block, scores);
+  for (std::int64_t row = 0; row < block.rows; ++row) {
+    const std::int64_t position = block.first_position + row;
+    const std::int64_t pages = position / page_size_ + 1;
+    const bool page_is_open = (position + 1) % page_size_ != 0;
+    mass.assign(static_cast<std::size_t>(pages), 0.0F);
+    head_mass.resize(mass.size());
+    order.resize(mass.size());
+    for (std::int64_t head = 0; head < block.group; ++head) {
+      const std::int64_t i = head * block.rows + row;
+      math_.block_sums(block.weights + i * block.stride, position + 1, page_size_,
+                       1.0F / (block.sums[i] * static_cast<float>(block.group)), head_mass.data());
+      for (std::size_t page = 0; page < mass.size(); ++page) mass[page] += head_mass[page];
+      if (page_is_open) scores[i * stride + pages - 1] = score_of_open_page(block, row, head);
+    }
+    for (std::int64_t page = 0; page < pages; ++page) {
+      float best = scores[row * stride + page];
+      for (std::int64_t head = 1; head < block.group; ++head) {
+        best = std::max(best, scores[(head * block.rows + row) * stride + page]);
+      }
+      order[page] = sort_key(best, static_cast<PageId>(page));
+    }
+    const auto listed = top_m_ > 0 && top_m_ < pages ? static_cast<std::ptrdiff_t>(top_m_) : std::ptrdiff_t{pages};
+    if (listed < std::ptrdiff_t{pages}) std::nth_element(order.begin(), order.begin() + listed, order.end());
+    std::sort(order.begin(), order.begin() + listed);
+
+    const std::int64_t step = position - first_position_;
+    PageRanks& ranks =
+        ranks_[(step * static_cast<std::int64_t>(layers_.size()) + slot_of(block.layer)) * llm_.num_kv_heads +
+               block.kv_head];
+    ranks.pages.resize(static_cast<std::size_t>(listed));
+    ranks.mass.resize(static_cast<std::size_t>(listed));
+    double rest = 0;
+    for (std::ptrdiff_t i = 0; i < std::ptrdiff_t{pages}; ++i) {
+      const auto page = static_cast<PageId>(order[i]);
+      if (i < listed) {
+        ranks.pages[i] = page;
+        ranks.mass[i] = std::min(mass[page], 1.0F);
+      } else {
+        rest += mass[page];
+      }
+    }
+    ranks.rest = static_cast<float>(std::min(rest, 1.0));
+  }
+}
+
+}  // namespace retrosim
