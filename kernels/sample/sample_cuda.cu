@@ -48,9 +48,14 @@ __global__ void __launch_bounds__(kThreads) arg_max(const SampleArgs a) {
   // The last block sees what all others left.
   const unsigned long long winner = atomicExch(&scratch.best, 0ULL);
   scratch.blocks_done = 0;
-  a.tokens[b] = winner == 0 ? 0 : static_cast<std::int32_t>(0xffffffffU - static_cast<std::uint32_t>(winner));
-  if (a.context_lens != nullptr) a.context_lens[b] += 1;
-  if (a.num_rows != nullptr) a.num_rows[b] = min(a.num_rows[b] + 1, a.window);
+  std::int32_t* tokens = a.tokens + b * a.window;
+  for (int row = a.window - 1; row > 0; --row) tokens[row] = tokens[row - 1];
+  tokens[0] = winner == 0 ? 0 : static_cast<std::int32_t>(0xffffffffU - static_cast<std::uint32_t>(winner));
+  if (a.context_lens == nullptr) return;
+  const std::int32_t context = a.context_lens[b] + 1;
+  a.context_lens[b] = context;
+  a.num_rows[b] = min(a.num_rows[b] + 1, a.window);
+  if (a.selected_pages != nullptr) a.selected_pages[b] = a.pages_by_context[context];
 }
 
 }  // namespace

@@ -21,15 +21,22 @@ struct SampleArgs {
   std::int64_t vocab_size = 0;  // a multiple of 8
   // [batch, vocab_size]
   ProductView logits;
-  // [batch] the arg max; ties go to the lower token; NaN never wins
+  // [batch, window] token of each row: the arg max becomes row 0 and the others move down by one. Ties go to the lower
+  // token; NaN never wins.
   std::int32_t* tokens = nullptr;
+  int window = 1;
   // [batch]
   SampleScratch* scratch = nullptr;
-  // [batch] incremented when not null: the chosen token becomes the current one
+
+  // Where the sequences stand, on the device so that a captured step can be replayed; null: not moved on.
+  // [batch] incremented: the chosen token becomes the current one
   std::int32_t* context_lens = nullptr;
-  // [batch] query rows that exist, in [1, window]; incremented up to `window` when not null
+  // [batch] query rows that exist, in [1, window]; incremented up to `window`
   std::int32_t* num_rows = nullptr;
-  int window = 1;
+  // [batch] pages to select, read from `pages_by_context`
+  std::int32_t* selected_pages = nullptr;
+  // [longest context + 1]
+  const std::int32_t* pages_by_context = nullptr;
 };
 
 /// Throws InputError for a vocabulary that it cannot do, CudaError when the launch fails.
