@@ -32,15 +32,15 @@ struct RecordProgress {
 struct RecordOptions {
   std::int64_t first_position = 0;  // of the first recorded step's query; the tokens before it are the prompt
   std::int64_t steps = 0;           // 0: to the end of the tokens
-  std::vector<int> layers;          // ascending; empty: every layer without a sliding window
+  std::vector<int> layers = {};     // ascending; empty: every layer without a sliding window
   int page_size = 16;               // tokens
   std::int64_t top_m = 0;           // ranked pages kept per step and KV head; 0: all
   std::int64_t chunk_tokens = 128;  // teacher-forced together
   int num_threads = 0;              // 0: as many as the machine has
-  std::string model_name;           // empty: the checkpoint folder's name
-  std::string workload;             // empty: the tokens file's source
-  std::string tool_version;
-  std::function<void(const RecordProgress&)> progress;  // after every chunk; may be empty
+  std::string model_name = {};      // empty: the checkpoint folder's name
+  std::string workload = {};        // empty: the tokens file's source
+  std::string tool_version = {};
+  std::function<void(const RecordProgress&)> progress = {};  // after every chunk; may be empty
 };
 
 struct RecordResult {
