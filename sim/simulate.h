@@ -3,31 +3,16 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 #include <vector>
 
 #include "model/decode_config.h"
 #include "model/gpu_profile.h"
-#include "model/pricing.h"
-#include "model/step_graph.h"
+#include "sim/timeline.h"
 
 namespace retrosim {
 
-/// One operation of the first simulated step, as scheduled.
-struct OpRecord {
-  std::string name;
-  OpKind kind{};
-  int layer = -1;
-  Stream stream = Stream::compute;
-  double start_us = 0;  // from the start of the step
-  double latency_us = 0;
-  Bound bound{};
-  Provenance provenance{};
-  Traffic traffic;
-  double flops = 0;
-};
-
-/// Means over the simulated steps; bytes and FLOPs are of one GPU of the tensor-parallel group.
+/// Means over the simulated steps; bytes and FLOPs are of one GPU of the tensor-parallel group. Percentiles are by
+/// nearest rank (percentile.h).
 struct StepSummary {
   double latency_us_mean = 0;
   double latency_us_p50 = 0;
@@ -52,9 +37,11 @@ struct SimulationResult {
 };
 
 /// Runs one simulation per element of `demand`. Throws InputError for an impossible configuration.
-SimulationResult simulate_decode(const DecodeConfig& config, const GpuProfile& gpu, const std::vector<StepDemand>& demand);
+SimulationResult simulate_decode(const DecodeConfig& config, const GpuProfile& gpu,
+                                 const std::vector<StepDemand>& demand);
 
-/// Bytes of the output cache of `config`: values and log-sum-exps of w-1 rows in every sparse layer and above (method.md, "State").
+/// Bytes of the output cache of `config`: values and log-sum-exps of w-1 rows in every sparse layer and above
+/// (method.md, "State").
 std::int64_t output_cache_state_bytes(const DecodeConfig& config);
 
 }  // namespace retrosim

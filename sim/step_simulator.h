@@ -39,6 +39,8 @@ struct StepSchedule {
 class StepSimulator {
  public:
   StepSimulator(const StepGraph& graph, double graph_launch_s, double graph_node_s, bool always_queue = false);
+  StepSimulator(const StepSimulator&) = delete;
+  StepSimulator& operator=(const StepSimulator&) = delete;
 
   /// One price per vertex. The result is valid until the next run. Throws std::logic_error when the number of prices is
   /// wrong or a share lies below 0 (above 1 by rounding is taken as 1).

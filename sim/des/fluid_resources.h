@@ -29,6 +29,8 @@ class FluidResources {
   /// is withheld.
   explicit FluidResources(EventQueue& queue);
   FluidResources(EventQueue& queue, const PerResource& capacity);
+  FluidResources(const FluidResources&) = delete;
+  FluidResources& operator=(const FluidResources&) = delete;
 
   /// Begins an activity now. Its completion is in the queue after the next rebalance().
   /// Throws std::logic_error for a share outside [0, 1], a negative duration or a weight that is not positive.
