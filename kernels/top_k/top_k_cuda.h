@@ -24,7 +24,7 @@ struct TopKArgs {
   std::int32_t* counts = nullptr;
 };
 
-/// Enqueues one kernel: one block per list. Throws InputError for more than 65,536 columns of scores.
+/// Enqueues one kernel: one block per list.
 void select_top_k(const TopKArgs& args, cudaStream_t stream);
 
 }  // namespace retrosim::kernels::cuda

@@ -1,0 +1,10 @@
+#include "kernels/attention/paged_attention_kernels.h"
+
+namespace retrosim::kernels::cuda {
+
+template <>
+AttentionKernel attention_kernel<__nv_bfloat16, 128>(int row_tiles, KvLoader loader) {
+  return detail::choose<__nv_bfloat16, 128>(row_tiles, loader);
+}
+
+}  // namespace retrosim::kernels::cuda

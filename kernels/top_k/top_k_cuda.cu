@@ -1,0 +1,232 @@
+#include <algorithm>
+#include <string>
+
+#include "kernels/cuda/launch.h"
+#include "kernels/top_k/top_k_cuda.h"
+#include "model/error.h"
+
+namespace retrosim::kernels::cuda {
+
+namespace {
+
+constexpr int kThreads = 512;
+constexpr int kWarps = kThreads / 32;
+constexpr int kDigitBits = 11;
+constexpr int kBins = 1 << kDigitBits;
+constexpr int kMaxCandidates = kThreads;  // ranked against each other instead of by another digit
+constexpr unsigned kAllLanes = 0xffffffffU;
+
+/// A key that orders as the float does; -0 and 0 are one.
+__device__ inline std::uint32_t ordered_key(float score) {
+  const std::uint32_t bits = __float_as_uint(score + 0.0F);
+  return (bits & 0x80000000U) != 0 ? ~bits : bits | 0x80000000U;
+}
+
+struct Shared {
+  int bins[kBins];
+  std::uint32_t candidates[kMaxCandidates];
+  std::uint32_t low[kWarps];
+  std::uint32_t high[kWarps];
+  int warp_sums[kWarps];
+  int above;      // keys in bins above the threshold's bin
+  int bin;        // the threshold's bin
+  int bin_count;  // keys in it
+  int num_candidates;
+  std::uint32_t threshold;
+  int equal_taken;  // of the keys equal to the threshold, those of the lowest ids
+};
+
+/// The last of the `wanted` largest keys: radix selection by 11-bit digits of the keys' own range, until so few keys
+/// share a prefix that each can be ranked against the others.
+template <class Key>
+__device__ void find_threshold(Shared& shared, int count, int wanted, std::uint32_t low, std::uint32_t high,
+                               Key&& key) {
+  const int thread = static_cast<int>(threadIdx.x);
+  const int lane = thread & 31;
+  const int warp = thread >> 5;
+  std::uint32_t base = low;
+  std::uint32_t last = high;  // of the keys with this prefix
+  int shift = max(0, 32 - __clz(static_cast<int>(high - low)) - kDigitBits);
+  while (true) {
+    for (int i = thread; i < kBins; i += kThreads) shared.bins[i] = 0;
+    __syncthreads();
+    for (int i = thread; i < count; i += kThreads) {
+      const std::uint32_t k = key(i);
+      if (k >= base && k <= last) atomicAdd(&shared.bins[(k - base) >> shift], 1);
+    }
+    __syncthreads();
+    // Each thread takes a run of bins, the first thread the highest.
+    constexpr int kRun = kBins / kThreads;
+    const int top = kBins - 1 - thread * kRun;
+    int own = 0;
+#pragma unroll
+    for (int i = 0; i < kRun; ++i) own += shared.bins[top - i];
+    int inclusive = own;
+#pragma unroll
+    for (int offset = 1; offset < 32; offset *= 2) {
+      const int from = __shfl_up_sync(kAllLanes, inclusive, offset);
+      if (lane >= offset) inclusive += from;
+    }
+    if (lane == 31) shared.warp_sums[warp] = inclusive;
+    __syncthreads();
+    for (int w = 0; w < warp; ++w) inclusive += shared.warp_sums[w];
+    if (inclusive >= wanted && inclusive - own < wanted) {
+      int above = inclusive - own;
+      int bin = top;
+      while (above + shared.bins[bin] < wanted) above += shared.bins[bin--];
+      shared.above = above;
+      shared.bin = bin;
+      shared.bin_count = shared.bins[bin];
+      shared.num_candidates = 0;
+    }
+    __syncthreads();
+    wanted -= shared.above;
+    base += static_cast<std::uint32_t>(shared.bin) << shift;
+    last = base + ((1U << shift) - 1);
+    const int in_bin = shared.bin_count;
+    if (in_bin == wanted || shift == 0) {  // the whole bin; or one value, of which `wanted`
+      if (thread == 0) {
+        shared.threshold = base;
+        shared.equal_taken = in_bin == wanted && shift > 0 ? 0x7fffffff : wanted;
+      }
+      break;
+    }
+    if (in_bin <= kMaxCandidates) {
+      for (int i = thread; i < count; i += kThreads) {
+        const std::uint32_t k = key(i);
+        if (k >= base && k <= last) shared.candidates[atomicAdd(&shared.num_candidates, 1)] = k;
+      }
+      __syncthreads();
+      if (thread < in_bin) {
+        const std::uint32_t mine = shared.candidates[thread];
+        int greater = 0;
+        int equal = 0;
+        for (int i = 0; i < in_bin; ++i) {
+          greater += shared.candidates[i] > mine ? 1 : 0;
+          equal += shared.candidates[i] == mine ? 1 : 0;
+        }
+        if (greater < wanted && greater + equal >= wanted) {  // equal candidates write the same
+          shared.threshold = mine;
+          shared.equal_taken = wanted - greater;
+        }
+      }
+      break;
+    }
+    shift = max(0, shift - kDigitBits);
+    __syncthreads();
+  }
+  __syncthreads();
+}
+
+/// One block per (list, sequence). Keys are kept in shared memory if InShared, else made again from global memory.
+template <bool InShared>
+__global__ void __launch_bounds__(kThreads) top_k_kernel(const TopKArgs args) {
+  __shared__ Shared shared;
+  extern __shared__ std::uint32_t keys[];
+  const int thread = static_cast<int>(threadIdx.x);
+  const int lane = thread & 31;
+  const int warp = thread >> 5;
+  const std::int64_t sequence = blockIdx.y;
+  const std::int64_t row = sequence * args.lists_per_sequence + blockIdx.x;
+  const float* scores = args.scores + row * args.table.max_pages;
+  std::int32_t* selected = args.selected + row * args.k_max;
+
+  wait_for_previous_kernel();
+  allow_next_kernel();
+  const int page_size = static_cast<int>(args.page_size);
+  const int pages = (args.table.context_lens[sequence] + page_size - 1) / page_size;
+  const int total = min(args.k[sequence], pages);
+  const int others = pages - 1;  // the last page is always selected
+  const int wanted = total - 1;
+  if (thread == 0) {
+    args.counts[row] = total;
+    selected[total - 1] = pages - 1;
+  }
+  if (wanted <= 0) return;
+  if (wanted >= others) {
+    for (int i = thread; i < others; i += kThreads) selected[i] = i;
+    return;
+  }
+
+  std::uint32_t low = 0xffffffffU;
+  std::uint32_t high = 0;
+  for (int i = thread; i < others; i += kThreads) {
+    const std::uint32_t k = ordered_key(scores[i]);
+    if constexpr (InShared) keys[i] = k;
+    low = min(low, k);
+    high = max(high, k);
+  }
+  low = __reduce_min_sync(kAllLanes, low);
+  high = __reduce_max_sync(kAllLanes, high);
+  if (lane == 0) {
+    shared.low[warp] = low;
+    shared.high[warp] = high;
+  }
+  __syncthreads();
+#pragma unroll
+  for (int w = 0; w < kWarps; ++w) {
+    low = min(low, shared.low[w]);
+    high = max(high, shared.high[w]);
+  }
+  const auto key = [&](int i) { return InShared ? keys[i] : ordered_key(scores[i]); };
+  find_threshold(shared, others, wanted, low, high, key);
+
+  // In ascending order: each warp takes a contiguous share and counts it, then writes at its offset.
+  const std::uint32_t threshold = shared.threshold;
+  const int equal_taken = shared.equal_taken;
+  const bool whole_bin = equal_taken == 0x7fffffff;
+  const int share = ((others + kThreads - 1) / kThreads) * 32;
+  const int begin = min(others, warp * share);
+  const int end = min(others, begin + share);
+  int greater = 0;
+  int equal = 0;
+  for (int base = begin; base < end; base += 32) {
+    const int i = base + lane;
+    const std::uint32_t k = i < end ? key(i) : 0;
+    greater += __popc(__ballot_sync(kAllLanes, i < end && (k > threshold || (whole_bin && k == threshold))));
+    equal += __popc(__ballot_sync(kAllLanes, i < end && k == threshold && !whole_bin));
+  }
+  if (lane == 0) {
+    shared.low[warp] = static_cast<std::uint32_t>(greater);
+    shared.high[warp] = static_cast<std::uint32_t>(equal);
+  }
+  __syncthreads();
+  greater = 0;
+  equal = 0;
+  for (int w = 0; w < warp; ++w) {
+    greater += static_cast<int>(shared.low[w]);
+    equal += static_cast<int>(shared.high[w]);
+  }
+  for (int base = begin; base < end; base += 32) {
+    const int i = base + lane;
+    const std::uint32_t k = i < end ? key(i) : 0;
+    const bool is_greater = i < end && (k > threshold || (whole_bin && k == threshold));
+    const bool is_equal = i < end && k == threshold && !whole_bin;
+    const unsigned greater_mask = __ballot_sync(kAllLanes, is_greater);
+    const unsigned equal_mask = __ballot_sync(kAllLanes, is_equal);
+    const unsigned below = (1U << lane) - 1;
+    const int equal_before = equal + __popc(equal_mask & below);
+    if (is_greater || (is_equal && equal_before < equal_taken)) {
+      selected[greater + __popc(greater_mask & below) + min(equal_before, equal_taken)] = i;
+    }
+    greater += __popc(greater_mask);
+    equal += __popc(equal_mask);
+  }
+}
+
+}  // namespace
+
+void select_top_k(const TopKArgs& args, cudaStream_t stream) {
+  const dim3 grid(static_cast<unsigned>(args.lists_per_sequence), static_cast<unsigned>(args.table.batch));
+  const std::size_t bytes = static_cast<std::size_t>(args.table.max_pages) * 4;
+  static const int per_block = device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
+  if (bytes + sizeof(Shared) + 1024 <= static_cast<std::size_t>(per_block)) {
+    RETROSIM_CUDA_CHECK(cudaFuncSetAttribute(top_k_kernel<true>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                             per_block - static_cast<int>(sizeof(Shared)) - 1024));
+    launch(top_k_kernel<true>, grid, dim3(kThreads), bytes, stream, args);
+  } else {
+    launch(top_k_kernel<false>, grid, dim3(kThreads), 0, stream, args);
+  }
+}
+
+}  // namespace retrosim::kernels::cuda
