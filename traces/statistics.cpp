@@ -1,13 +1,10 @@
 #include "traces/statistics.h"
 
 #include <algorithm>
-#include <atomic>
-#include <exception>
-#include <mutex>
-#include <thread>
 
 #include "model/decode_config.h"
 #include "model/error.h"
+#include "traces/parallel.h"
 #include "traces/replay.h"
 
 namespace retrosim {
@@ -91,30 +88,6 @@ Sums replay_layer(const TraceReader& trace, int slot, const Policy& policy, int 
     }
   }
   return sums;
-}
-
-/// Runs work(0..count-1) on up to `threads` threads; rethrows the first exception.
-template <typename Work>
-void for_each_parallel(int count, int threads, const Work& work) {
-  std::atomic<int> next{0};
-  std::exception_ptr failure;
-  std::mutex failure_lock;
-  auto run = [&] {
-    for (int i = next++; i < count; i = next++) {
-      try {
-        work(i);
-      } catch (...) {
-        const std::lock_guard lock(failure_lock);
-        if (!failure) failure = std::current_exception();
-        next = count;
-      }
-    }
-  };
-  std::vector<std::thread> others;
-  for (int i = 1; i < std::min(threads, count); ++i) others.emplace_back(run);
-  run();
-  for (std::thread& thread : others) thread.join();
-  if (failure) std::rethrow_exception(failure);
 }
 
 void add_fields(nlohmann::ordered_json& json, const LayerStatistics& layer, const std::vector<int>& windows) {
