@@ -1,0 +1,63 @@
+// The reader of the step graph that runs it on a GPU: one kernel per operation, in the graph's order.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "kernels/cuda_step/decode_state.h"
+#include "kernels/cuda_step/decode_weights.h"
+#include "model/step_graph.h"
+
+namespace retrosim::kernels::cuda {
+
+struct StepTuning {
+  // Of o_proj's weights, bytes per block that are asked into L2 while attention still runs.
+  std::int64_t o_prefetch_bytes_per_block = 160 << 10;
+  // The same for the other products.
+  std::int64_t prefetch_bytes_per_block = 0;
+};
+
+/// Time that one operation took on its own, between two events, its predecessor finished.
+struct OpTime {
+  StepGraph::Vertex vertex = 0;
+  double microseconds = 0;
+};
+
+/// Runs the decode step that `graph` describes for `config`. Positions, selected pages and unseen sets live on the
+/// device, so that one captured step can be replayed as the sequences grow; nothing is synchronised within a step.
+class StepExecutor {
+ public:
+  /// `weights` and `state` must outlive the executor. Throws InputError for an operation or a switch that does not run
+  /// on the GPU: experts, tensor parallelism, host transfers, policies that select other than by page scores.
+  StepExecutor(const DecodeConfig& config, const StepGraph& graph, DecodeWeights& weights, DecodeState& state,
+               StepTuning tuning = {});
+  ~StepExecutor();
+  StepExecutor(const StepExecutor&) = delete;
+  StepExecutor& operator=(const StepExecutor&) = delete;
+
+  /// Enqueues one step, kernel by kernel. Afterwards every sequence is one token longer.
+  void enqueue(cudaStream_t stream);
+
+  /// Captures one step as a CUDA graph; replay() enqueues it.
+  void capture();
+  void replay(cudaStream_t stream);
+  /// Kernels of the captured step.
+  std::size_t num_kernels() const;
+
+  /// Runs one step with an event around every operation.
+  std::vector<OpTime> time_ops(cudaStream_t stream);
+
+  /// Logits of the last step, in float32. [batch, vocab]
+  std::vector<float> logits(cudaStream_t stream) const;
+  /// Logical pages that `layer` selected in the last step, ascending, by sequence and KV head: [batch][kv heads][count]
+  std::vector<std::vector<std::vector<std::int32_t>>> selected(int layer) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace retrosim::kernels::cuda
