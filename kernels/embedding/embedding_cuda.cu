@@ -14,8 +14,8 @@ template <typename T>
 __global__ void __launch_bounds__(kThreads) embedding_kernel(const EmbeddingArgs a) {
   allow_next_kernel();
   wait_for_previous_kernel();
-  const auto* row =
-      static_cast<const T*>(a.table) + static_cast<std::int64_t>(__ldcg(a.tokens + blockIdx.x * a.token_stride)) * a.hidden_size;
+  const auto* row = static_cast<const T*>(a.table) +
+                    static_cast<std::int64_t>(__ldcg(a.tokens + blockIdx.x * a.token_stride)) * a.hidden_size;
   for (std::int64_t column = threadIdx.x * 8; column < a.hidden_size; column += kThreads * 8) {
     store_eight(static_cast<T*>(a.out) + blockIdx.x * a.hidden_size + column, load_eight(row + column));
   }
