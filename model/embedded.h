@@ -13,5 +13,6 @@ struct File {
 
 std::span<const File> llm_specs();
 std::span<const File> gpu_specs();
+std::span<const File> gpu_profiles();
 
 }  // namespace retrosim::embedded
