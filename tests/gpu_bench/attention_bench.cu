@@ -1,0 +1,178 @@
+// Decode attention beside its ceiling (reading the same tiles) in the same run. With RETROSIM_BENCH_VARIANTS=1 also
+// other loaders, block sizes and split counts.
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+
+#include "tests/gpu_bench/bench_context.h"
+#include "tests/gpu_bench/decode_workload.h"
+
+namespace retrosim::kernels::cuda {
+namespace {
+
+constexpr int kReplays = 15;
+constexpr int kRepetitions = 7;
+
+struct NamedShape {
+  std::string name;
+  DecodeShape shape;
+};
+
+/// The workload in use; a benchmark of another shape replaces it.
+DecodeWorkload& workload(const NamedShape& named, int slot = 0) {
+  static std::string names[2];
+  static std::unique_ptr<DecodeWorkload> current[2];
+  if (names[slot] != named.name) {
+    current[slot].reset();
+    current[slot] = std::make_unique<DecodeWorkload>(named.shape);
+    names[slot] = named.name;
+  }
+  return *current[slot];
+}
+
+std::unique_ptr<GraphTimer> attention_timer(DecodeWorkload& load, AttentionTuning tuning, std::int64_t splits,
+                                            bool attends, bool merges) {
+  std::vector<PagedAttention> layers;
+  for (int i = 0; i < load.layers(); ++i) layers.emplace_back(load.cache(i), tuning);
+  const PagedAttentionArgs args = load.attention_args(splits);
+  const AttentionMergeArgs merge = load.merge_args(args);
+  if (!attends) {  // what the merge reads
+    layers[0].launch(args, nullptr);
+    RETROSIM_CUDA_CHECK(cudaDeviceSynchronize());
+  }
+  return std::make_unique<GraphTimer>(load.layers(), [&](int i, cudaStream_t stream) {
+    if (attends) layers[static_cast<std::size_t>(i)].launch(args, stream);
+    if (merges) merge_attention(merge, stream);
+  });
+}
+
+void register_shape(const NamedShape& named, bool variants) {
+  const double bytes = named.shape.kv_bytes();
+  const int units = named.shape.batch * named.shape.kv_heads;
+  const int sms = device_attribute(cudaDevAttrMultiProcessorCount);
+  const auto splits_for = [=](double blocks_per_sm) {
+    return std::max<std::int64_t>(1, static_cast<std::int64_t>(blocks_per_sm * sms / units));
+  };
+  std::vector<std::int64_t> tried;
+  for (const int blocks : {1, 2, 4, 8}) {
+    const std::int64_t splits = splits_for(blocks);
+    if (std::find(tried.begin(), tried.end(), splits) != tried.end()) continue;
+    tried.push_back(splits);
+    register_graph("gather/" + named.name + "/splits_" + std::to_string(splits), bytes, kReplays, kRepetitions,
+                   [=](benchmark::State&) {
+                     DecodeWorkload& load = workload(named);
+                     const PagedAttentionArgs args = load.attention_args(splits);
+                     return std::make_unique<GraphTimer>(load.layers(), [&](int i, cudaStream_t stream) {
+                       gather_kv(load.cache(i), args, load.sink(), stream);
+                     });
+                   });
+  }
+  const auto attention = [=](const std::string& suffix, AttentionTuning tuning, std::int64_t splits, bool attends,
+                             bool merges) {
+    register_graph("attention/" + named.name + suffix, bytes, kReplays, kRepetitions, [=](benchmark::State& state) {
+      DecodeWorkload& load = workload(named);
+      const std::int64_t used = splits > 0 ? splits : load.default_splits();
+      state.counters["splits"] = static_cast<double>(used);
+      return attention_timer(load, tuning, used, attends, merges);
+    });
+  };
+  attention("/with_merge", {}, 0, true, true);
+  attention("/alone", {}, 0, true, false);
+  attention("/merge_alone", {}, 0, false, true);
+  if (!variants) return;
+  for (const auto loader : {KvLoader::bulk_tensor, KvLoader::async_copy}) {
+    for (const int warps : {4, 8}) {
+      const int blocks_per_sm = 8 / warps;
+      for (const double waves : {0.5, 1.0, 2.0}) {
+        const std::int64_t splits = splits_for(blocks_per_sm * waves);
+        attention(std::string(loader == KvLoader::bulk_tensor ? "/bulk" : "/async") + "_warps_" +
+                      std::to_string(warps) + "_splits_" + std::to_string(splits),
+                  {.loader = loader, .warps = warps, .blocks_per_sm = blocks_per_sm}, splits, true, true);
+      }
+    }
+  }
+}
+
+/// Time at window w over time at window 1, replays interleaved.
+void register_window(const NamedShape& at_1, int window) {
+  NamedShape at_w = at_1;
+  at_w.shape.window = window;
+  at_w.name += "_w" + std::to_string(window);
+  benchmark::RegisterBenchmark(
+      ("window/" + at_w.name).c_str(),
+      [=](benchmark::State& state) {
+        DecodeWorkload& one = workload(at_1, 0);
+        DecodeWorkload& many = workload(at_w, 1);
+        const auto timer_1 = attention_timer(one, {}, one.default_splits(), true, true);
+        const auto timer_w = attention_timer(many, {}, many.default_splits(), true, true);
+        constexpr std::size_t kInterleaved = 1000;
+        std::vector<double> seconds_1, seconds_w;
+        for (std::size_t i = 0; i < kInterleaved; ++i) {
+          seconds_1.push_back(timer_1->replay());
+          seconds_w.push_back(timer_w->replay());
+        }
+        std::sort(seconds_1.begin(), seconds_1.end());
+        std::sort(seconds_w.begin(), seconds_w.end());
+        for (auto _ : state) state.SetIterationTime(seconds_w[kInterleaved / 2]);
+        state.counters["ratio_to_window_1"] = seconds_w[kInterleaved / 2] / seconds_1[kInterleaved / 2];
+        state.counters["window_1_us"] = seconds_1[kInterleaved / 2] * 1e6;
+        state.counters["unseen_visits_over_selected"] =
+            static_cast<double>(many.unseen_visits()) /
+            (static_cast<double>(at_w.shape.batch) * at_w.shape.kv_heads * at_w.shape.selected());
+      })
+      ->UseManualTime()
+      ->Unit(benchmark::kMicrosecond)
+      ->Iterations(1)
+      ->Repetitions(3);
+}
+
+}  // namespace
+
+void register_attention_benchmarks() {
+  const char* flag = std::getenv("RETROSIM_BENCH_VARIANTS");
+  const bool variants = flag != nullptr && std::string(flag) == "1";
+  // Sparse, a budget of 0.15: KV bytes of one launch from 5 MB to 320 MB.
+  register_shape({"sparse_32k_b1", {}}, variants);
+  register_shape({"sparse_32k_b16", {.batch = 16}}, variants);
+  register_shape({"dense_32k_b1", {.budget = 0}}, variants);
+  register_shape({"dense_32k_b16", {.batch = 16, .budget = 0}}, false);
+  register_shape({"sparse_8k_b1", {.context = 8192}}, false);
+  register_shape({"sparse_32k_b2", {.batch = 2}}, false);
+  register_shape({"sparse_32k_b3", {.batch = 3}}, false);
+  register_shape({"sparse_32k_b4", {.batch = 4}}, false);
+  register_shape({"sparse_128k_b1", {.context = 131072}}, false);
+  register_shape({"sparse_8k_b32", {.batch = 32, .context = 8192}}, false);
+  register_shape({"sparse_32k_b16_fp8", {.batch = 16, .dtype = DType::fp8_e4m3}}, variants);
+  register_shape({"sparse_32k_b16_d64", {.batch = 16, .head_dim = 64}}, false);
+  register_shape({"sparse_32k_b16_d256", {.batch = 16, .head_dim = 256}}, false);
+  register_shape({"sparse_32k_b16_p64", {.batch = 16, .page_size = 64}}, false);
+  register_shape({"sparse_32k_b16_p8", {.batch = 16, .page_size = 8}}, false);
+  for (const int q_heads : {32, 64}) {
+    for (const int context : {8192, 32768, 131072}) {
+      for (const int batch : {1, 8, 32}) {
+        if (context == 131072 && batch == 32) continue;
+        const std::string name = "dense_" + std::to_string(context / 1024) + "k_b" + std::to_string(batch) + "_g" +
+                                 std::to_string(q_heads / 8);
+        register_shape({name, {.batch = batch, .context = context, .budget = 0, .q_heads = q_heads}}, false);
+      }
+    }
+  }
+  for (const int batch : {1, 16}) {
+    const NamedShape shape{"32k_b" + std::to_string(batch), {.batch = batch}};
+    for (const int window : {2, 4, 8, 16}) register_window(shape, window);
+  }
+}
+
+}  // namespace retrosim::kernels::cuda
+
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  if (!retrosim::kernels::cuda::gpu_available()) {
+    std::fprintf(stderr, "attention_bench: no GPU of compute capability 8.0 or later\n");
+    return 1;
+  }
+  retrosim::kernels::cuda::add_gpu_context();
+  retrosim::kernels::cuda::register_attention_benchmarks();
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}
