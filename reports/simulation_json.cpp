@@ -1,7 +1,6 @@
 #include "reports/simulation_json.h"
 
 #include "reports/format.h"
-#include "reports/sample_trace.h"
 
 namespace retrosim {
 namespace {
@@ -40,11 +39,6 @@ Json llm_json(const LlmSpec& llm) {
 }
 
 }  // namespace
-
-std::string trace_label(const ResolvedSimulation& resolved) {
-  if (!resolved.trace.empty()) return resolved.trace;
-  return "bundled sample " + std::string(sample_trace_name());
-}
 
 Json inputs_json(const ResolvedSimulation& resolved) {
   const DecodeConfig& config = resolved.config;

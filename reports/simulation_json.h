@@ -22,7 +22,4 @@ Json mapping_json(const SimulationRun& run);
 /// One line each, for stderr: a trace that was cut off, a configuration that does not fit.
 std::vector<std::string> warnings_of(const SimulationRun& run);
 
-/// The trace in words: its path, or "bundled sample <name>".
-std::string trace_label(const ResolvedSimulation& resolved);
-
 }  // namespace retrosim

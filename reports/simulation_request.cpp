@@ -1,51 +1,15 @@
 #include "reports/simulation_request.h"
 
-#include <sstream>
-
 #include "model/error.h"
+#include "reports/policy_flags.h"
 
 namespace retrosim {
 namespace {
 
 constexpr int kMaxSteps = 1 << 20;
 
-std::string number_text(double value) {
-  std::ostringstream text;
-  text << value;
-  return text.str();
-}
-
-[[noreturn]] void refuse_without_effect(const char* flag, const std::string& reason) {
-  throw InputError(std::string(flag) + ": has no effect " + reason);
-}
-
 DType resolve_dtype(const std::string& text, DType automatic, const char* flag) {
   return text == "auto" ? automatic : parse_dtype(text, flag);
-}
-
-PolicyParams policy_params(const SimulationRequest& request, const std::string& policy) {
-  const std::string with_policy = "with --policy " + request.policy;
-  PolicyParams params;
-  if (policy == "full") {
-    if (request.budget) refuse_without_effect("--budget", with_policy);
-    if (request.budget_tokens) refuse_without_effect("--budget-tokens", with_policy);
-  }
-  if (request.budget && request.budget_tokens) {
-    throw InputError("--budget-tokens: cannot be combined with --budget, which also sets the budget");
-  }
-  if (request.budget) {
-    if (!(*request.budget > 0.0 && *request.budget <= 1.0)) {
-      throw InputError("", "--budget", number_text(*request.budget), "a fraction of the pages in (0, 1]");
-    }
-    params.budget = *request.budget;
-  }
-  if (request.budget_tokens) {
-    if (*request.budget_tokens < 1) {
-      throw InputError("", "--budget-tokens", std::to_string(*request.budget_tokens), "at least 1 token");
-    }
-    params.budget_tokens = *request.budget_tokens;
-  }
-  return params;
 }
 
 GpuProfile resolve_gpu(const SimulationRequest& request) {
@@ -87,7 +51,7 @@ ResolvedSimulation resolve(const SimulationRequest& request) {
 
   const bool retro = request.policy == "retro";
   const std::string policy = retro ? "quest" : request.policy;
-  config.policy = make_policy(policy, policy_params(request, policy));
+  config.policy = make_policy(policy, budget_params(policy, request.budget, request.budget_tokens));
   config.window = request.window.value_or(retro ? 2 : 1);
   if (config.window < 1 || config.window > kMaxWindow) {
     throw InputError("", "--window", std::to_string(config.window),

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "reports/sample_trace.h"
+#include "traces/trace_reader.h"
 
 namespace retrosim {
 namespace {
@@ -30,7 +31,18 @@ std::vector<StepDemand> demand_of_window_1(std::vector<StepDemand> steps) {
   return steps;
 }
 
+TraceDemand replay_trace(const ResolvedSimulation& resolved) {
+  if (!resolved.trace.empty()) return demand_from_trace(resolved.trace, resolved.config, resolved.steps);
+  const TraceReader sample(sample_trace(), trace_label(resolved));
+  return demand_from_trace(sample, resolved.config, resolved.steps);
+}
+
 }  // namespace
+
+std::string trace_label(const ResolvedSimulation& resolved) {
+  if (!resolved.trace.empty()) return resolved.trace;
+  return "bundled sample " + std::string(sample_trace_name());
+}
 
 GpuMemoryUse gpu_memory_use(const DecodeConfig& config, const GpuSpec& gpu) {
   const int gpus = config.tensor_parallel_size;
@@ -51,8 +63,7 @@ SimulationRun run_simulation(const ResolvedSimulation& resolved) {
   run.memory = gpu_memory_use(resolved.config, resolved.gpu.spec);
   const DecodeConfig& config = resolved.config;
   if (resolved.uses_trace) {
-    run.trace = resolved.trace.empty() ? demand_from_sample_trace(config, resolved.steps)
-                                       : demand_from_trace(resolved.trace, config, resolved.steps);
+    run.trace = replay_trace(resolved);
     run.demand = std::move(run.trace->steps);
     run.trace->steps.clear();
   } else {

@@ -40,6 +40,9 @@ struct SimulationRun {
 /// Replays the trace once and simulates the three configurations. Throws InputError.
 SimulationRun run_simulation(const ResolvedSimulation& resolved);
 
+/// The trace in words: its path, or "bundled sample <name>".
+std::string trace_label(const ResolvedSimulation& resolved);
+
 /// "quest, window 2", "full": how a variant is called in tables and charts.
 std::string variant_name(const DecodeConfig& config);
 

@@ -1,6 +1,7 @@
 #include "reports/trace_info.h"
 
 #include "reports/format.h"
+#include "traces/statistics.h"
 
 namespace retrosim {
 namespace {
@@ -15,21 +16,9 @@ std::string layers_text(const TraceHeader& header) {
 
 }  // namespace
 
-Json trace_info_json(const TraceReader& trace) {
-  const TraceHeader& header = trace.header();
-  const std::int64_t entries = trace.num_entries();
-  Json json{{"schema", "retrosim.trace_info/1"},
-            {"file", trace.origin()},
-            {"truncated", trace.truncated()},
-            {"num_steps", trace.num_steps()},
-            {"num_chunks", trace.num_chunks()},
-            {"num_entries", entries},
-            {"file_bytes", trace.file_bytes()},
-            {"bytes_per_entry", nullptr},
-            {"first_context", header.first_position + 1},
-            {"last_context", header.first_position + trace.num_steps()},
-            {"header", to_json(header)}};
-  if (entries > 0) json["bytes_per_entry"] = static_cast<double>(trace.file_bytes()) / static_cast<double>(entries);
+Json trace_info_document(const TraceReader& trace) {
+  Json json{{"schema", "retrosim.trace_info/1"}, {"file", trace.origin()}};
+  json.update(trace_info_json(trace));
   return json;
 }
 

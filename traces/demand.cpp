@@ -203,9 +203,12 @@ TraceMapping describe(const TraceReader& trace, const DecodeConfig& config, cons
 }  // namespace
 
 TraceDemand demand_from_trace(const std::string& rtrace_file, const DecodeConfig& config, int num_steps) {
+  return demand_from_trace(TraceReader(rtrace_file), config, num_steps);
+}
+
+TraceDemand demand_from_trace(const TraceReader& trace, const DecodeConfig& config, int num_steps) {
   validate(config);
   if (num_steps < 1) throw InputError("", "--steps", std::to_string(num_steps), "at least 1 step");
-  const TraceReader trace(rtrace_file);
   const TraceHeader& header = trace.header();
   const StepPlan plan = plan_steps(trace, config, num_steps);
   const std::vector<int> slots = slots_of_layers(header, config);

@@ -9,6 +9,8 @@
 
 namespace retrosim {
 
+class TraceReader;
+
 /// How a trace of one shape stands for a target of another; printed as `trace_mapping`.
 struct TraceMapping {
   bool exact = false;  // same layers, heads, page size and context: nothing was mapped
@@ -31,5 +33,7 @@ struct TraceDemand {
 /// for `num_steps` steps. Decodes only the chunks and layers it needs. Throws InputError for a damaged trace, or one
 /// too short, or with too few ranked pages for the budget.
 TraceDemand demand_from_trace(const std::string& rtrace_file, const DecodeConfig& config, int num_steps);
+/// The same for an open trace, which may lie in memory.
+TraceDemand demand_from_trace(const TraceReader& trace, const DecodeConfig& config, int num_steps);
 
 }  // namespace retrosim
