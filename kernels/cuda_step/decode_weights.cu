@@ -1,3 +1,6 @@
+#include <stdexcept>
+#include <vector>
+
 #include "kernels/cuda_step/decode_weights.h"
 #include "kernels/cuda_step/random_fill.h"
 #include "model/error.h"
@@ -52,6 +55,36 @@ void DecodeWeights::fill_random(std::uint64_t seed, cudaStream_t stream) {
     vector(layer.k_gain, 1.0F);
     for (DeviceLinear* linear : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down})
       linear->fill_random(next++, stream);
+  }
+}
+
+void DecodeWeights::upload(const LlmWeights& checkpoint) {
+  const auto vector = [this](DeviceBuffer<unsigned char>& to, std::span<const float> from) {
+    if (static_cast<std::int64_t>(to.size()) != bytes_of(dtype, static_cast<std::int64_t>(from.size()))) {
+      throw std::logic_error("DecodeWeights: weights of another shape");
+    }
+    if (from.empty()) return;
+    std::vector<__nv_bfloat16> half;
+    const void* source = from.data();
+    if (dtype == DType::bf16) {
+      for (const float value : from) half.push_back(__float2bfloat16(value));
+      source = half.data();
+    }
+    RETROSIM_CUDA_CHECK(cudaMemcpy(to.data(), source, to.size(), cudaMemcpyHostToDevice));
+  };
+  vector(embedding, checkpoint.embedding);
+  vector(final_gain, checkpoint.final_norm);
+  lm_head.upload(checkpoint.head(), {});
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const LayerWeights& from = checkpoint.layers.at(i);
+    vector(layers[i].input_gain, from.input_norm);
+    vector(layers[i].mlp_gain, from.post_attention_norm);
+    vector(layers[i].q_gain, from.q_norm);
+    vector(layers[i].k_gain, from.k_norm);
+    layers[i].qkv.upload(from.qkv, from.qkv_bias);
+    layers[i].o.upload(from.o, {});
+    layers[i].gate_up.upload(from.gate_up, {});
+    layers[i].down.upload(from.down, {});
   }
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/checkpoint/llm_weights.h"
 #include "kernels/cuda_step/device_linear.h"
 #include "model/llm_spec.h"
 
@@ -27,6 +28,8 @@ struct DecodeWeights {
   DecodeWeights(const LlmSpec& llm, DType dtype, std::int64_t max_rows, std::int64_t max_sequences);
 
   void fill_random(std::uint64_t seed, cudaStream_t stream);
+  /// A checkpoint's weights, rounded to `dtype`.
+  void upload(const LlmWeights& checkpoint);
 
   LlmSpec llm;
   DType dtype;

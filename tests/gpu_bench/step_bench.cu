@@ -1,0 +1,206 @@
+// Whole decode steps as replays of a captured CUDA graph: Llama-3.1-8B's shape, every layer with its own weights,
+// windows interleaved, against the byte floor of the step graph at the copy bandwidth measured in the same run. usage:
+// step_bench [--context N] [--batch N] [--budget F] [--rounds N] [--layers N] [--out OUT.json]
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <map>
+#include <set>
+
+#include "kernels/cuda_step/step_executor.h"
+#include "tests/gpu_bench/gpu_timing.h"
+
+namespace retrosim::gpu_bench {
+namespace {
+
+using namespace retrosim::kernels::cuda;
+
+struct Options {
+  std::int64_t context = 32768;
+  std::int64_t batch = 1;
+  double budget = 0.15;
+  int rounds = 300;
+  int layers = 0;
+  std::int64_t o_prefetch_kib = 160;
+  std::int64_t prefetch_kib = 0;
+  std::vector<int> windows{1, 2, 8};
+  std::string out;
+};
+
+struct Run {
+  Run(const Options& options, const LlmSpec& llm, int window, DecodeWeights& weights, cudaStream_t stream)
+      : config{.llm = llm,
+               .policy = make_policy("quest", {.budget = options.budget}),
+               .window = window,
+               .batch = options.batch,
+               .context = options.context,
+               .sm_count = device_attribute(cudaDevAttrMultiProcessorCount)},
+        graph(build_decode_step(config, demand_without_unseen(config))),
+        state(config, options.context + options.rounds, 1),
+        executor(config, graph, weights, state,
+                 {.o_prefetch_bytes_per_block = options.o_prefetch_kib << 10,
+                  .prefetch_bytes_per_block = options.prefetch_kib << 10}) {
+    state.fill_random(3, stream);
+    RETROSIM_CUDA_CHECK(cudaStreamSynchronize(stream));
+    executor.capture();
+  }
+
+  DecodeConfig config;
+  StepGraph graph;
+  DecodeState state;
+  StepExecutor executor;
+  std::vector<double> samples_us;
+};
+
+// Share of the pages selected now that were selected a step ago, mean over sparse layers, sequences and KV heads.
+double overlap(Run& run, cudaStream_t stream) {
+  std::vector<std::vector<std::vector<std::vector<std::int32_t>>>> before;
+  double kept = 0;
+  double all = 0;
+  for (int step = 0; step < 2; ++step) {
+    run.executor.replay(stream);
+    RETROSIM_CUDA_CHECK(cudaStreamSynchronize(stream));
+    std::size_t index = 0;
+    for (int layer = run.config.first_sparse_layer(); layer < run.config.llm.num_layers; ++layer, ++index) {
+      const auto now = run.executor.selected(layer);
+      if (step == 0) {
+        before.push_back(now);
+        continue;
+      }
+      for (std::size_t b = 0; b < now.size(); ++b) {
+        for (std::size_t h = 0; h < now[b].size(); ++h) {
+          const std::set<std::int32_t> old(before[index][b][h].begin(), before[index][b][h].end());
+          for (const std::int32_t page : now[b][h]) kept += old.count(page) != 0 ? 1 : 0;
+          all += static_cast<double>(now[b][h].size());
+        }
+      }
+    }
+  }
+  return kept / all;
+}
+
+nlohmann::json op_times(Run& run, cudaStream_t stream) {
+  constexpr int kRepeats = 9;
+  std::map<std::string, std::vector<std::vector<double>>> by_name;  // name -> repeat -> times
+  for (int repeat = 0; repeat < kRepeats; ++repeat) {
+    for (const OpTime& time : run.executor.time_ops(stream)) {
+      auto& times = by_name[run.graph.op(time.vertex).name];
+      times.resize(kRepeats);
+      times[static_cast<std::size_t>(repeat)].push_back(time.microseconds);
+    }
+  }
+  nlohmann::json out = nlohmann::json::array();
+  for (const auto& [name, repeats] : by_name) {
+    std::vector<double> medians;
+    for (const auto& times : repeats) medians.push_back(median(times));
+    out.push_back({{"name", name}, {"count", repeats[0].size()}, {"latency_us_p50", median(medians)}});
+    std::printf("  %-20s x%3zu %8.2f us\n", name.c_str(), repeats[0].size(), median(medians));
+  }
+  return out;
+}
+
+void run_all(const Options& options) {
+  cudaStream_t stream = nullptr;
+  RETROSIM_CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  const double copy = copy_bandwidth(stream);
+  std::printf("copy %.0f GB/s (read + written)\n", 1e-9 * copy);
+  LlmSpec llm = find_llm_spec("llama-3.1-8b");
+  if (options.layers > 0) llm.num_layers = options.layers;
+  int widest = 1;
+  for (const int window : options.windows) widest = std::max(widest, window);
+  DecodeWeights weights(llm, DType::bf16, options.batch * widest, options.batch);
+  weights.fill_random(1, stream);
+
+  std::vector<std::unique_ptr<Run>> runs;
+  for (const int window : options.windows) {
+    runs.push_back(std::make_unique<Run>(options, llm, window, weights, stream));
+    runs.back()->state.set_position(options.context - 32 - options.rounds / 2, 1);
+    for (int i = 0; i < 32; ++i) runs.back()->executor.replay(stream);
+    RETROSIM_CUDA_CHECK(cudaStreamSynchronize(stream));
+  }
+  // Interleaved: what drifts, drifts for all. Positions run from context - rounds / 2 to context + rounds / 2.
+  constexpr int kBatchOfRounds = 50;
+  for (int done = 0; done < options.rounds; done += kBatchOfRounds) {
+    const int now = std::min(kBatchOfRounds, options.rounds - done);
+    const int count = static_cast<int>(runs.size());
+    const std::vector<double> times = time_each(
+        now * count, stream, [&](int i) { runs[static_cast<std::size_t>(i % count)]->executor.replay(stream); });
+    for (std::size_t i = 0; i < times.size(); ++i) runs[i % runs.size()]->samples_us.push_back(times[i]);
+  }
+
+  nlohmann::json results = nlohmann::json::array();
+  double quest_us = 0;
+  for (const auto& run : runs) {
+    const double us = median(run->samples_us);
+    if (run->config.window == 1) quest_us = us;
+    std::vector<double> paired;
+    for (std::size_t i = 0; i < run->samples_us.size(); ++i)
+      paired.push_back(run->samples_us[i] - runs[0]->samples_us[i]);
+    const auto bytes = static_cast<double>(total_traffic(run->graph).hbm());
+    const double floor_us = 1e6 * bytes / copy;
+    const std::size_t kernels = run->executor.num_kernels();
+    std::size_t in_layers = 0;
+    for (StepGraph::Vertex v = 0; v < run->graph.size(); ++v) {
+      in_layers += run->graph.op(v).layer == run->config.llm.num_layers - 1 ? 1U : 0U;
+    }
+    const double kept = overlap(*run, stream);
+    std::vector<double> sorted = run->samples_us;
+    std::sort(sorted.begin(), sorted.end());
+    const double p05 = sorted[sorted.size() / 20];
+    const double p95 = sorted[sorted.size() * 19 / 20];
+    std::printf(
+        "w %2d: %9.1f us (5-95 %%: %.1f-%.1f)  floor %9.1f us  ratio %.4f  over w=1 %+.1f us (paired %+.1f)  kernels "
+        "%zu, %zu "
+        "per sparse layer  overlap %.3f\n",
+        run->config.window, us, p05, p95, floor_us, us / floor_us, us - quest_us, median(paired), kernels, in_layers,
+        kept);
+    nlohmann::json ops = op_times(*run, stream);
+    results.push_back({{"window", run->config.window},
+                       {"latency_us_p50", us},
+                       {"latency_us_p05", p05},
+                       {"latency_us_p95", p95},
+                       {"hbm_bytes", bytes},
+                       {"floor_us", floor_us},
+                       {"step_over_floor", us / floor_us},
+                       {"over_window_1_us_paired_p50", median(paired)},
+                       {"kernels_captured", kernels},
+                       {"ops_in_graph", run->graph.size()},
+                       {"kernels_per_sparse_layer", in_layers},
+                       {"overlap_topk", kept},
+                       {"ops", ops},
+                       {"samples_us", run->samples_us}});
+  }
+  if (!options.out.empty()) {
+    write_json({{"schema", "retrosim.step_bench/1"},
+                {"provenance", provenance()},
+                {"llm", "llama-3.1-8b"},
+                {"num_layers", llm.num_layers},
+                {"context", options.context},
+                {"batch", options.batch},
+                {"budget", options.budget},
+                {"page_size", 16},
+                {"dense_layers", 2},
+                {"copy_bandwidth_bytes_per_s", copy},
+                {"results", results}},
+               options.out);
+  }
+}
+
+}  // namespace
+}  // namespace retrosim::gpu_bench
+
+int main(int argc, char** argv) {
+  retrosim::gpu_bench::Options options;
+  CLI::App app("Whole decode steps on the GPU");
+  app.add_option("--context", options.context, "tokens");
+  app.add_option("--batch", options.batch, "sequences");
+  app.add_option("--budget", options.budget, "fraction of pages");
+  app.add_option("--rounds", options.rounds, "replays of each window");
+  app.add_option("--layers", options.layers, "layers; 0: the model's");
+  app.add_option("--windows", options.windows, "windows, interleaved")->delimiter(',');
+  app.add_option("--o-prefetch-kib", options.o_prefetch_kib, "prefetch of o_proj per block");
+  app.add_option("--prefetch-kib", options.prefetch_kib, "prefetch of other products per block");
+  app.add_option("--out", options.out, "JSON file");
+  CLI11_PARSE(app, argc, argv);
+  retrosim::gpu_bench::run_all(options);
+  return 0;
+}
