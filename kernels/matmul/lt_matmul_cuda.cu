@@ -17,7 +17,7 @@ namespace {
 
 void check_lt(cublasStatus_t status, const char* call) {
   if (status != CUBLAS_STATUS_SUCCESS) {
-    throw std::runtime_error(std::string(call) + ": " + cublasGetStatusString(status));
+    throw std::runtime_error(std::string(call) + ": " + cublasLtGetStatusString(status));
   }
 }
 
