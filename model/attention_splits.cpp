@@ -6,7 +6,7 @@ namespace retrosim {
 
 namespace {
 
-constexpr std::int64_t kBlocksPerSm = 2;         // resident attention blocks per SM (kernels/attention: shared memory)
+constexpr std::int64_t kBlocksPerSm = 1;         // resident attention blocks per SM (kernels/attention: shared memory)
 constexpr std::int64_t kMinTokensPerSplit = 64;  // below this a block is all prologue
 constexpr std::int64_t kMaxSplits = 256;         // of one sequence and KV head: what one merge block reads at once
 
