@@ -1,88 +1,102 @@
 #include "traces/rank_codec.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace retrosim {
 namespace {
 
-std::uint8_t zigzag_mass(std::uint8_t value, std::uint8_t predicted) {
-  const auto difference = static_cast<std::int8_t>(static_cast<std::uint8_t>(value - predicted));
-  return static_cast<std::uint8_t>((difference << 1) ^ (difference >> 7));
+std::uint8_t zigzag(std::uint8_t difference) {
+  return static_cast<std::uint8_t>((difference << 1) ^ ((difference & 0x80) != 0 ? 0xFF : 0));
 }
 
-std::uint8_t unzigzag_mass(std::uint8_t code, std::uint8_t predicted) {
-  return static_cast<std::uint8_t>(predicted + ((code >> 1) ^ (0 - (code & 1))));
+std::uint8_t unzigzag(std::uint8_t code) {
+  return static_cast<std::uint8_t>((code >> 1) ^ ((code & 1) != 0 ? 0xFF : 0));
 }
 
 }  // namespace
 
 void RankCodec::reset() {
   order_.clear();
-  listed_at_.clear();
+  listed_.clear();
   last_mass_.clear();
-  step_ = 0;
+  rank_mass_.clear();
 }
 
-void RankCodec::grow(std::int64_t num_pages) {
+void RankCodec::start_step(std::int64_t num_pages) {
   for (auto page = static_cast<PageId>(order_.size()); page < num_pages; ++page) order_.push_back(page);
-  listed_at_.resize(order_.size(), 0);
+  listed_.resize(order_.size(), 0);
   last_mass_.resize(order_.size(), 0);
-  ++step_;
+  remaining_.fill(order_.size());
 }
 
-void RankCodec::finish_step(std::span<const PageId> pages) {
+void RankCodec::finish_step(std::span<const PageId> pages, std::span<const std::uint8_t> mass) {
+  rank_mass_.assign(mass.begin(), mass.end());
   if (pages.size() == order_.size()) {
     std::copy(pages.begin(), pages.end(), order_.begin());
     return;
   }
   scratch_.assign(pages.begin(), pages.end());
+  taken_.assign(order_.size(), 0);
+  for (const PageId page : pages) taken_[page] = 1;
   for (PageId page = 0; page < order_.size(); ++page) {
-    if (listed_at_[page] != step_) scratch_.push_back(page);
+    if (taken_[page] == 0) scratch_.push_back(page);
   }
   order_.swap(scratch_);
 }
 
-void RankCodec::encode(std::span<const PageId> pages, std::span<const std::uint8_t> mass, std::int64_t num_pages,
-                       std::span<std::uint32_t> page_codes, std::span<std::uint8_t> mass_codes) {
-  grow(num_pages);
+std::uint8_t RankCodec::encode(std::span<const PageId> pages, std::span<const std::uint8_t> mass,
+                               std::int64_t num_pages, std::span<std::uint32_t> page_codes,
+                               std::span<std::uint8_t> mass_codes) {
+  start_step(num_pages);
   place_.resize(order_.size());
   for (std::uint32_t i = 0; i < order_.size(); ++i) place_[order_[i]] = i;
-  std::uint8_t above = 0;
+  const bool first = rank_mass_.empty();
+  predicted_.resize(pages.size());
+  double error = 0;
   for (std::size_t i = 0; i < pages.size(); ++i) {
     const PageId page = pages[i];
-    std::int64_t distance = static_cast<std::int64_t>(place_[page]) - static_cast<std::int64_t>(i);
-    if (distance < -(num_pages / 2)) distance += num_pages;
-    if (distance >= num_pages - num_pages / 2) distance -= num_pages;
-    page_codes[i] = static_cast<std::uint32_t>(distance < 0 ? -2 * distance - 1 : 2 * distance);
-    mass_codes[i] = zigzag_mass(mass[i], listed_at_[page] != 0 ? last_mass_[page] : above);
-    listed_at_[page] = step_;
-    last_mass_[page] = above = mass[i];
+    page_codes[i] = remaining_.take_position(place_[page]);
+    predicted_[i] = first ? (i > 0 ? mass[i - 1] : std::uint8_t{0})
+                          : (listed_[page] != 0 ? last_mass_[page] : rank_mass_[std::min(i, rank_mass_.size() - 1)]);
+    error += mass[i] - predicted_[i];
   }
-  finish_step(pages);
+  const auto mean = static_cast<int>(std::lround(error / static_cast<double>(pages.size())));
+  const auto shift = static_cast<std::uint8_t>(first ? 0 : std::clamp(mean, -127, 127));
+  for (std::size_t i = 0; i < pages.size(); ++i) {
+    mass_codes[i] = zigzag(static_cast<std::uint8_t>(mass[i] - predicted_[i] - shift));
+    listed_[pages[i]] = 1;
+    last_mass_[pages[i]] = mass[i];
+  }
+  finish_step(pages, mass);
+  return shift;
 }
 
 bool RankCodec::decode(std::span<const std::uint32_t> page_codes, std::span<const std::uint8_t> mass_codes,
-                       std::int64_t num_pages, std::span<PageId> pages, std::span<std::uint8_t> mass) {
-  grow(num_pages);
-  const std::int64_t n = num_pages;
-  std::uint8_t above = 0;
+                       std::uint8_t mass_shift, std::int64_t num_pages, std::span<PageId> pages,
+                       std::span<std::uint8_t> mass) {
+  start_step(num_pages);
   for (std::size_t i = 0; i < page_codes.size(); ++i) {
-    const std::uint32_t code = page_codes[i];
-    const std::int64_t half = code >> 1;
-    std::int64_t j = static_cast<std::int64_t>(i) + ((code & 1) != 0 ? -half - 1 : half);
-    if (j < 0) j += n;
-    if (j >= n) j -= n;
-    if (j < 0 || j >= n) return false;
-    const PageId page = order_[static_cast<std::size_t>(j)];
-    const std::uint32_t listed = listed_at_[page];
-    if (listed == step_) return false;
-    above = unzigzag_mass(mass_codes[i], listed != 0 ? last_mass_[page] : above);
-    pages[i] = page;
-    mass[i] = above;
-    listed_at_[page] = step_;
-    last_mass_[page] = above;
+    if (page_codes[i] >= remaining_.size()) return false;
+    pages[i] = order_[remaining_.take(page_codes[i])];
   }
-  finish_step(pages);
+  if (rank_mass_.empty()) {
+    std::uint8_t above = 0;
+    for (std::size_t i = 0; i < pages.size(); ++i) {
+      above = static_cast<std::uint8_t>(above + mass_shift + unzigzag(mass_codes[i]));
+      mass[i] = last_mass_[pages[i]] = above;
+      listed_[pages[i]] = 1;
+    }
+  } else {
+    for (std::size_t i = 0; i < pages.size(); ++i) {
+      const PageId page = pages[i];
+      const std::uint8_t predicted =
+          listed_[page] != 0 ? last_mass_[page] : rank_mass_[std::min(i, rank_mass_.size() - 1)];
+      mass[i] = last_mass_[page] = static_cast<std::uint8_t>(predicted + mass_shift + unzigzag(mass_codes[i]));
+      listed_[page] = 1;
+    }
+  }
+  finish_step(pages, mass);
   return true;
 }
 

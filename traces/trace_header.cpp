@@ -40,7 +40,7 @@ nlohmann::ordered_json to_json(const TraceHeader& header) {
   json["prompt_hash"] = header.prompt_hash;
   json["first_position"] = header.first_position;
   json["workload"] = header.workload;
-  json["mass_levels_per_octave"] = header.mass_levels_per_octave;
+  json["mass_scale"] = header.mass_scale;
   return json;
 }
 
@@ -72,9 +72,10 @@ TraceHeader parse_trace_header(std::string_view json_text, const std::string& or
   header.prompt_hash = reader.string("prompt_hash");
   header.first_position = reader.integer("first_position", 0, header.num_tokens - 1);
   header.workload = reader.string("workload");
-  header.mass_levels_per_octave = static_cast<int>(reader.integer("mass_levels_per_octave", 1, 64));
+  header.mass_scale = reader.string("mass_scale");
   reader.finish();
 
+  if (header.mass_scale != kMassScaleName) reader.fail("mass_scale", kMassScaleName);
   const bool ascending = std::adjacent_find(header.recorded_layers.begin(), header.recorded_layers.end(),
                                             std::greater_equal<>()) == header.recorded_layers.end();
   if (header.recorded_layers.empty() || !ascending) reader.fail("recorded_layers", "ascending layers, at least one");

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "traces/mass_scale.h"
+
 namespace retrosim {
 
 /// Limits that a trace must keep, so that a damaged or crafted file cannot ask for absurd amounts of memory.
@@ -35,7 +37,7 @@ struct TraceHeader {
   std::string prompt_hash;          // of the prompt's token ids
   std::int64_t first_position = 0;  // position, from 0, of the first recorded step's query; steps follow one by one
   std::string workload;             // one sentence: what text this is
-  int mass_levels_per_octave = 8;   // quantisation of attention mass, see mass_scale.h
+  std::string mass_scale = std::string(kMassScaleName);  // quantisation of attention mass, see mass_scale.h
 
   /// Pages of the context when the query stands at `position`.
   std::int64_t num_pages(std::int64_t position) const { return position / page_size + 1; }

@@ -42,10 +42,10 @@ inline std::int64_t entries_per_head(const TraceHeader& header, std::int64_t fir
   return entries;
 }
 
-/// Bytes of one layer's columns before compression: rest masses, planes of page codes, mass codes.
+/// Bytes of one layer's columns before compression: rest masses, mass shifts, planes of page codes, mass codes.
 inline std::int64_t block_raw_bytes(const TraceHeader& header, std::int64_t first, std::int64_t count) {
   const int planes = page_code_bytes(header.num_pages(header.first_position + first + count - 1));
-  return header.num_kv_heads * (count * std::int64_t{4} + entries_per_head(header, first, count) * (planes + 1));
+  return header.num_kv_heads * (count * std::int64_t{5} + entries_per_head(header, first, count) * (planes + 1));
 }
 
 template <typename T>

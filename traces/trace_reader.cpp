@@ -228,8 +228,9 @@ void TraceReader::read_layer(std::int64_t chunk_index, int slot, LayerColumns& o
     if (!(rest >= 0.0F && rest <= 1.001F)) fail(chunk_index, block.offset, "a rest mass outside [0, 1]", "a mass");
   }
 
-  const MassScale scale(header_.mass_levels_per_octave);
-  const std::uint8_t* planes = out.raw_.data() + out.rest_.size() * 4;
+  const MassScale scale;
+  const std::uint8_t* shifts = out.raw_.data() + out.rest_.size() * 4;
+  const std::uint8_t* planes = shifts + out.rest_.size();
   const int plane_count = page_code_bytes(header_.num_pages(out.first_position_ + chunk.num_steps - 1));
   const std::uint8_t* mass_codes = planes + static_cast<std::size_t>(plane_count) * entries;
   for (std::size_t head = 0; head < heads; ++head) {
@@ -243,8 +244,8 @@ void TraceReader::read_layer(std::int64_t chunk_index, int slot, LayerColumns& o
         for (std::size_t i = 0; i < listed; ++i) out.page_codes_[i] |= static_cast<std::uint32_t>(plane[i]) << (8 * p);
       }
       const std::int64_t num_pages = header_.num_pages(out.first_position_ + static_cast<std::int64_t>(step));
-      if (!out.codec_.decode(out.page_codes_, {mass_codes + at, listed}, num_pages, {out.pages_.data() + at, listed},
-                             {out.mass_codes_.data() + at, listed})) {
+      if (!out.codec_.decode(out.page_codes_, {mass_codes + at, listed}, shifts[head * steps + step], num_pages,
+                             {out.pages_.data() + at, listed}, {out.mass_codes_.data() + at, listed})) {
         fail(chunk_index, block.offset, "page codes that are no ranking", "every page at most once");
       }
     }

@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "model/error.h"
+#include "traces/mass_scale.h"
 #include "traces/rank_codec.h"
 #include "traces/trace_layout.h"
 
@@ -28,11 +29,7 @@ void append_bytes(std::vector<std::uint8_t>& to, const void* data, std::size_t b
 
 TraceWriter::TraceWriter(const std::filesystem::path& file, const TraceHeader& header,
                          const TraceWriterOptions& options)
-    : file_(file),
-      partial_(file.string() + ".partial"),
-      header_(header),
-      options_(options),
-      scale_(header.mass_levels_per_octave) {
+    : file_(file), partial_(file.string() + ".partial"), header_(header), options_(options) {
   const std::string json = to_json(header).dump();
   parse_trace_header(json, file.string());  // what we write must read back
   if (options.steps_per_chunk < 1 || options.steps_per_chunk > kMaxChunkSteps) {
@@ -97,7 +94,7 @@ void TraceWriter::add_step(const StepRecord& step) {
   for (std::size_t i = 0; i < columns_.size(); ++i) {
     Column& column = columns_[i];
     column.pages.insert(column.pages.end(), step.heads[i].pages.begin(), step.heads[i].pages.end());
-    for (const float mass : step.heads[i].mass) column.mass.push_back(scale_.code_of(mass));
+    for (const float mass : step.heads[i].mass) column.mass.push_back(MassScale::code_of(mass));
     column.rest.push_back(step.heads[i].rest);
   }
   if (++pending_steps_ == options_.steps_per_chunk) flush_chunk();
@@ -127,7 +124,8 @@ void TraceWriter::flush_chunk() {
   RankCodec codec;
   for (std::size_t layer = 0; layer < layers; ++layer) {
     std::uint8_t* rest = raw.data();
-    std::uint8_t* plane = rest + heads * static_cast<std::size_t>(pending_steps_) * 4;
+    std::uint8_t* shift = rest + heads * static_cast<std::size_t>(pending_steps_) * 4;
+    std::uint8_t* plane = shift + heads * static_cast<std::size_t>(pending_steps_);
     std::uint8_t* mass = plane + heads * entries * planes;
     for (std::size_t head = 0; head < heads; ++head) {
       Column& column = columns_[layer * heads + head];
@@ -138,8 +136,8 @@ void TraceWriter::flush_chunk() {
       for (std::int64_t step = 0; step < pending_steps_; ++step) {
         const auto listed = static_cast<std::size_t>(header_.listed_pages(first_position + step));
         page_codes.resize(listed);
-        codec.encode({column.pages.data() + at, listed}, {column.mass.data() + at, listed},
-                     header_.num_pages(first_position + step), page_codes, {mass + at, listed});
+        *shift++ = codec.encode({column.pages.data() + at, listed}, {column.mass.data() + at, listed},
+                                header_.num_pages(first_position + step), page_codes, {mass + at, listed});
         for (std::size_t p = 0; p < planes; ++p) {
           for (std::size_t i = 0; i < listed; ++i) {
             plane[p * heads * entries + at + i] = static_cast<std::uint8_t>(page_codes[i] >> (8 * p));

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "model/policy.h"
-#include "traces/mass_scale.h"
 #include "traces/trace_header.h"
 
 namespace retrosim {
@@ -73,7 +72,6 @@ class TraceWriter {
   std::unique_ptr<std::FILE, FileCloser> stream_;
   TraceHeader header_;
   TraceWriterOptions options_;
-  MassScale scale_;
   std::vector<Column> columns_;        // [recorded layers][KV heads]
   std::vector<std::int64_t> seen_at_;  // [num_pages], to find duplicates
   std::int64_t seen_stamp_ = 0;

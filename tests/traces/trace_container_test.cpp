@@ -62,10 +62,10 @@ void expect_steps(const TraceReader& reader, const std::vector<SyntheticStep>& s
               std::equal(ranking.pages.begin(), ranking.pages.end(), step.pages[i].begin(), step.pages[i].end()));
           EXPECT_EQ(ranking.rest, step.rest[i]);
           for (std::size_t r = 0; r < step.mass[i].size(); ++r) {
-            // Half a level of 8 per octave is a factor of 2^(1/16) = 1.0443; the smallest code is 2^-31.75.
-            if (step.mass[i][r] > 1e-9F) {
-              ASSERT_LE(std::abs(std::log2(ranking.mass[r] / step.mass[i][r])), 1.0 / 16 + 1e-4);
-            }
+            // Half a level: 2^(1/32) above 1/64, 2^(1/8) above 1/512, 2^(1/4) below (mass_scale.h).
+            const float mass = step.mass[i][r];
+            const double half_level = mass > 1.0F / 64 ? 1.0 / 32 : mass > 1.0F / 512 ? 1.0 / 8 : 1.0 / 4;
+            ASSERT_LE(std::abs(std::log2(ranking.mass[r] / mass)), half_level + 1e-4) << mass;
           }
         }
       }
@@ -227,19 +227,22 @@ TEST(ContainerFile, HeadersAreReadStrictly) {
   broken("recorded_layers", {0, 4});
   broken("first_position", 309);
   broken("prompt_tokens", 1e30);
+  broken("mass_scale", "linear");
   EXPECT_THROW(parse_trace_header("[]", "x"), InputError);
   EXPECT_THROW(parse_trace_header("{", "x"), InputError);
 }
 
 TEST(MassScale, CodesAreNearestOnTheLogarithmicScale) {
-  const MassScale scale(8);
+  const MassScale scale;
   EXPECT_EQ(scale.code_of(0.0F), 0);
   EXPECT_EQ(scale.code_of(1.0F), 255);
   EXPECT_EQ(scale.code_of(1.0005F), 255);
-  EXPECT_EQ(scale.code_of(0.5F), 247);   // one octave is 8 levels
-  EXPECT_EQ(scale.code_of(0.52F), 247);  // 8 * log2(0.52) = -7.55, nearest -8
-  EXPECT_EQ(scale.code_of(0.53F), 248);  // -7.33, nearest -7
-  EXPECT_EQ(scale.code_of(1e-20F), 0);
+  EXPECT_EQ(scale.code_of(0.5F), 255 - 16);          // one octave of 16 levels
+  EXPECT_EQ(scale.code_of(0.48F), 255 - 17);         // -16 log2(0.48) = 16.94
+  EXPECT_EQ(scale.code_of(1.0F / 64), 255 - 96);     // six of them
+  EXPECT_EQ(scale.code_of(1.0F / 128), 255 - 100);   // and one of 4
+  EXPECT_EQ(scale.code_of(1.0F / 2048), 255 - 112);  // three of 4, two of 2
+  EXPECT_EQ(scale.code_of(1e-38F), 0);               // 126 octaves down: beyond the scale
   for (int code = 0; code < 256; ++code) {
     EXPECT_EQ(scale.code_of(scale.mass_of(static_cast<std::uint8_t>(code))), code);
   }
