@@ -1,6 +1,6 @@
-#include <algorithm>
+#include "model/attention_splits.h"
 
-#include "model/step_graph.h"
+#include <algorithm>
 
 namespace retrosim {
 

@@ -110,8 +110,11 @@ __device__ inline TileRange tile_range(const AttentionKernelParams& p, int seque
     }
     tiles = (context - (range.first_page << p.page_shift) + kTileTokens - 1) / kTileTokens;
   }
-  range.begin = static_cast<int>(static_cast<std::int64_t>(tiles) * split / p.num_splits);
-  range.end = static_cast<int>(static_cast<std::int64_t>(tiles) * (split + 1) / p.num_splits);
+  // 32-bit divisions: at most 2^16 tiles (1 Mi tokens) and 256 splits.
+  const auto total = static_cast<unsigned>(tiles);
+  const auto splits = static_cast<unsigned>(p.num_splits);
+  range.begin = static_cast<int>(total * static_cast<unsigned>(split) / splits);
+  range.end = static_cast<int>(total * static_cast<unsigned>(split + 1) / splits);
   return range;
 }
 

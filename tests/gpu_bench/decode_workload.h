@@ -11,7 +11,7 @@
 #include "kernels/attention/attention_cuda.h"
 #include "kernels/attention_merge/attention_merge_cuda.h"
 #include "kernels/cuda/device_buffer.h"
-#include "model/step_graph.h"
+#include "model/attention_splits.h"
 #include "tests/gpu_bench/graph_timer.h"
 
 namespace retrosim::kernels::cuda {

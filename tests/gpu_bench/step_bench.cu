@@ -20,6 +20,7 @@ struct Options {
   double budget = 0.15;
   int rounds = 300;
   int layers = 0;
+  std::int64_t selection_prefetch_mib = 0;
   std::int64_t o_prefetch_kib = 160;
   std::int64_t prefetch_kib = 0;
   std::vector<int> windows{1, 2, 8};
@@ -37,7 +38,8 @@ struct Run {
         graph(build_decode_step(config, demand_without_unseen(config))),
         state(config, options.context + options.rounds, 1),
         executor(config, graph, weights, state,
-                 {.o_prefetch_bytes_per_block = options.o_prefetch_kib << 10,
+                 {.selection_prefetch_bytes = options.selection_prefetch_mib << 20,
+                  .o_prefetch_bytes_per_block = options.o_prefetch_kib << 10,
                   .prefetch_bytes_per_block = options.prefetch_kib << 10}) {
     state.fill_random(3, stream);
     RETROSIM_CUDA_CHECK(cudaStreamSynchronize(stream));
@@ -197,6 +199,7 @@ int main(int argc, char** argv) {
   app.add_option("--rounds", options.rounds, "replays of each window");
   app.add_option("--layers", options.layers, "layers; 0: the model's");
   app.add_option("--windows", options.windows, "windows, interleaved")->delimiter(',');
+  app.add_option("--selection-prefetch-mib", options.selection_prefetch_mib, "prefetch of o_proj by rope_append");
   app.add_option("--o-prefetch-kib", options.o_prefetch_kib, "prefetch of o_proj per block");
   app.add_option("--prefetch-kib", options.prefetch_kib, "prefetch of other products per block");
   app.add_option("--out", options.out, "JSON file");

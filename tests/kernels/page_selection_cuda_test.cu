@@ -38,7 +38,8 @@ TEST_P(CudaPageScore, SummariesAndScoresEqualTheHostReference) {
   std::vector<float> expected_summaries(static_cast<std::size_t>(shape.summary_size()), -1.0F);
   host::build_page_summaries(shape, kv.host.table(), kv.host.cache, expected_summaries);
   DeviceBuffer<std::uint8_t> summaries(static_cast<std::size_t>(bytes_of(activation, shape.summary_size())));
-  summaries.upload(store_as(activation, std::vector<float>(expected_summaries.size(), -1.0F)));
+  std::vector<float> untouched(expected_summaries.size(), -1.0F);
+  summaries.upload(store_as(activation, untouched));
   build_page_summaries(kv.cache, kv.table, summaries.data(), nullptr);
   EXPECT_EQ(load_from(activation, summaries.download()), expected_summaries);
 
