@@ -69,7 +69,7 @@ class EventHeap {
 
   void place(std::size_t index, const EventKey& key, KeyLocations& where) {
     heap_[index] = key;
-    where[key.slot()] = static_cast<std::uint32_t>(index);
+    where[key.slot()].location = static_cast<std::uint32_t>(index);
   }
 
   std::size_t min_child(std::size_t first) const {

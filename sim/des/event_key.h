@@ -29,9 +29,13 @@ struct EventKey {
 };
 static_assert(sizeof(EventKey) == 16);
 
-/// Where the key of each slot lies now: [slots], an index in the heap, or kFar | bucket << kSlotBits | index in the
-/// bucket.
-using KeyLocations = std::vector<std::uint32_t>;
+/// Where the key of a slot lies now: an index in the heap, or kFar | bucket << kSlotBits | index in the bucket. Beside
+/// it the generation of the slot, so that checking a handle and finding its event touch one cache line.
+struct KeyPlace {
+  std::uint32_t location = 0;
+  std::uint32_t generation = 0;
+};
+using KeyLocations = std::vector<KeyPlace>;  // [slots]
 inline constexpr std::uint32_t kFar = std::uint32_t{1} << 31;
 
 }  // namespace retrosim

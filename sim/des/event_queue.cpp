@@ -8,7 +8,7 @@ std::uint32_t EventQueue::new_slot() {
   if (slots_.size() >= kMaxPending) fail_full();
   const auto slot = static_cast<std::uint32_t>(slots_.size());
   slots_.push_back({});
-  where_.push_back(0);
+  where_.push_back({});
   free_.push_back(slot);
   return slot;
 }

@@ -35,7 +35,7 @@ class EventQueue {
     entry.subject = event.subject;
     entry.kind = event.kind;
     insert(key);
-    return {slot, entry.generation};
+    return {slot, where_[slot].generation};
   }
 
   /// Removes and returns the first event. Throws std::logic_error when there is none.
@@ -57,7 +57,7 @@ class EventQueue {
   /// the handle is stale. Throws like push.
   bool retime(EventHandle handle, TimePs time) {
     if (!pending(handle)) return false;
-    const std::uint32_t location = where_[handle.slot];
+    const std::uint32_t location = where_[handle.slot].location;
     const bool was_far = (location & kFar) != 0;
     const EventKey& old = was_far ? far_.at(location) : near_.at(location);
     const EventKey key = make_key(time, old.phase(), handle.slot);
@@ -76,7 +76,7 @@ class EventQueue {
   /// Removes a pending event; false when the handle is stale.
   bool cancel(EventHandle handle) {
     if (!pending(handle)) return false;
-    const std::uint32_t location = where_[handle.slot];
+    const std::uint32_t location = where_[handle.slot].location;
     if ((location & kFar) != 0) {
       far_.remove(location, where_);
     } else {
@@ -88,7 +88,7 @@ class EventQueue {
 
   /// True while the event is pending.
   bool pending(EventHandle handle) const {
-    return handle.slot < slots_.size() && slots_[handle.slot].generation == handle.generation;
+    return handle.slot < where_.size() && where_[handle.slot].generation == handle.generation;
   }
 
   /// Forgets all events, the time and the sequence; storage is kept and handles become stale.
@@ -96,7 +96,6 @@ class EventQueue {
 
  private:
   struct Slot {
-    std::uint32_t generation;
     std::uint32_t subject;
     std::uint16_t kind;
   };
@@ -123,7 +122,7 @@ class EventQueue {
     return !near_.empty();
   }
   void release(std::uint32_t slot) {
-    ++slots_[slot].generation;
+    ++where_[slot].generation;
     free_.push_back(slot);
   }
   std::uint32_t new_slot();

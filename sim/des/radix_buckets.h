@@ -38,7 +38,7 @@ class RadixBuckets {
     Bucket& bucket = buckets_[id];
     EventKey& gap = bucket[location & EventKey::kSlotMask];
     gap = bucket.back();
-    where[gap.slot()] = location;
+    where[gap.slot()].location = location;
     bucket.pop_back();
     if (bucket.empty()) unmark(id);
     --size_;
@@ -103,7 +103,7 @@ class RadixBuckets {
     const std::size_t digit = key.time >> level * kDigitBits & (kDigits - 1);
     const std::size_t id = level * kDigits + digit;
     Bucket& bucket = buckets_[id];
-    where[key.slot()] = kFar | static_cast<std::uint32_t>(id << EventKey::kSlotBits | bucket.size());
+    where[key.slot()].location = kFar | static_cast<std::uint32_t>(id << EventKey::kSlotBits | bucket.size());
     bucket.push_back(key);
     marks_[level] |= std::uint64_t{1} << digit;
     levels_ |= std::uint32_t{1} << level;
