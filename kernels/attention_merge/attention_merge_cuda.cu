@@ -27,127 +27,137 @@ __device__ inline float4 scaled(float4 v, float factor) {
 }
 __device__ inline float4 sum(float4 a, float4 b) { return {a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w}; }
 
-/// One block per (query head, row, sequence): each warp adds up every fourth split, then the first warp merges the
-/// warps' sums and the output cache's entry. Lane i holds elements 4 i .. 4 i + 3 of each 128.
-template <class T, int D>
-__global__ void __launch_bounds__(kMergeWarps * 32) merge_kernel(const AttentionMergeArgs args) {
-  constexpr int kVectors = (D + 127) / 128;
-  constexpr int kLanes = D < 128 ? D / 4 : 32;  // lanes with elements
-  __shared__ float4 warp_values[kMergeWarps][kVectors * 32];
-  __shared__ float warp_max[kMergeWarps];
-  __shared__ float warp_sum[kMergeWarps];
-  const int lane = static_cast<int>(threadIdx.x) & 31;
-  const int warp = static_cast<int>(threadIdx.x) >> 5;
-  const int head = static_cast<int>(blockIdx.x);
-  const int age = static_cast<int>(blockIdx.y);
-  const int sequence = static_cast<int>(blockIdx.z);
-  const int batch = static_cast<int>(gridDim.z);
-  const auto num_heads = static_cast<int>(gridDim.x);
-  const auto splits = static_cast<int>(args.num_splits);
-  const std::int64_t row = (static_cast<std::int64_t>(sequence) * args.window + age) * num_heads + head;
-  auto* out = static_cast<T*>(args.out) + row * D;
-
-  wait_for_previous_kernel();
-  allow_next_kernel();
-  const int position = args.table.context_lens[sequence] - 1 - age;
-  if (age >= args.num_rows[sequence]) {
-    if (warp == 0) {
-#pragma unroll
-      for (int v = 0; v < kVectors; ++v) {
-        if (lane < kLanes) store4(out + v * 128 + lane * 4, float4{});
-      }
-      if (lane == 0 && args.lse != nullptr) args.lse[row] = -INFINITY;
-    }
-    return;
-  }
-
+/// A running sum of partial results: values / total, with log-sum-exp largest + log(total). Lane i holds elements
+/// 4 i .. 4 i + 3 of each 128.
+template <int D>
+struct PartialSum {
+  static constexpr int kVectors = (D + 127) / 128;
+  static constexpr int kLanes = D < 128 ? D / 4 : 32;  // lanes with elements
   float largest = -INFINITY;
   float total = 0;
   float4 values[kVectors] = {};
+};
+
+/// Adds up every kMergeWarps-th split from `warp` on; `largest` is that of all splits.
+template <int D>
+__device__ PartialSum<D> sum_splits(const AttentionPartials& partials, std::int64_t row, int splits, int warp,
+                                    int lane) {
+  using Sum = PartialSum<D>;
+  Sum result;
   for (int base = 0; base < splits; base += 32) {
     // The log-sum-exps of 32 splits across the lanes, then the values of this warp's splits among them.
     const int split = base + lane;
-    const float lse = split < splits ? args.partials.lse[row * splits + split] : -INFINITY;
+    const float lse = split < splits ? partials.lse[row * splits + split] : -INFINITY;
     float of_all = lse;
 #pragma unroll
     for (int offset = 16; offset > 0; offset /= 2) {
       of_all = fmaxf(of_all, __shfl_xor_sync(0xffffffffU, of_all, offset));
     }
-    const float new_largest = fmaxf(largest, of_all);
+    const float new_largest = fmaxf(result.largest, of_all);
     if (new_largest == -INFINITY) continue;
-    const float factor = __expf(largest - new_largest);
-    total *= factor;
+    const float factor = __expf(result.largest - new_largest);
+    result.total *= factor;
 #pragma unroll
-    for (int v = 0; v < kVectors; ++v) values[v] = scaled(values[v], factor);
-    largest = new_largest;
-    const float weight = __expf(lse - largest);
+    for (int v = 0; v < Sum::kVectors; ++v) result.values[v] = scaled(result.values[v], factor);
+    result.largest = new_largest;
+    const float weight = __expf(lse - new_largest);
 #pragma unroll
     for (int i = 0; i < 32; i += kMergeWarps) {
       const float w = __shfl_sync(0xffffffffU, weight, i + warp);
       if (w == 0.0F) continue;  // its values may not have been written
-      total += w;
-      const float* from = args.partials.values + (row * splits + base + i + warp) * D;
+      result.total += w;
+      const float* from = partials.values + (row * splits + base + i + warp) * D;
 #pragma unroll
-      for (int v = 0; v < kVectors; ++v) {
-        if (lane < kLanes) values[v] = sum(values[v], scaled(load4(from + v * 128 + lane * 4), w));
+      for (int v = 0; v < Sum::kVectors; ++v) {
+        if (lane < Sum::kLanes) {
+          result.values[v] = sum(result.values[v], scaled(load4(from + v * 128 + lane * 4), w));
+        }
       }
     }
   }
+  return result;
+}
+
+/// Blocks of (query head, pair of rows, sequence): four warps for row i, four for row window - 1 - i. Row 0 (Push) and
+/// row window - 1 (Pop) share a slot of the ring, and one block, so that the entry is read before it is overwritten.
+template <class T, int D>
+__global__ void __launch_bounds__(2 * kMergeWarps * 32) merge_kernel(const AttentionMergeArgs args) {
+  using Sum = PartialSum<D>;
+  __shared__ float4 warp_values[2][kMergeWarps][Sum::kVectors * 32];
+  __shared__ float warp_total[2][kMergeWarps];
+  const int lane = static_cast<int>(threadIdx.x) & 31;
+  const int side = static_cast<int>(threadIdx.x) / (kMergeWarps * 32);
+  const int warp = (static_cast<int>(threadIdx.x) >> 5) % kMergeWarps;
+  const int head = static_cast<int>(blockIdx.x);
+  const auto window = static_cast<int>(args.window);
+  const int age = side == 0 ? static_cast<int>(blockIdx.y) : window - 1 - static_cast<int>(blockIdx.y);
+  const bool has_row = side == 0 || age > static_cast<int>(blockIdx.y);
+  const int sequence = static_cast<int>(blockIdx.z);
+  const int batch = static_cast<int>(gridDim.z);
+  const auto num_heads = static_cast<int>(gridDim.x);
+  const std::int64_t row = (static_cast<std::int64_t>(sequence) * window + age) * num_heads + head;
+
+  wait_for_previous_kernel();
+  allow_next_kernel();
+  const int position = args.table.context_lens[sequence] - 1 - age;
+  const bool exists = has_row && age < args.num_rows[sequence];
+  Sum mine;
+  if (exists) {
+    mine = sum_splits<D>(args.partials, row, static_cast<int>(args.num_splits), warp, lane);
 #pragma unroll
-  for (int v = 0; v < kVectors; ++v) warp_values[warp][v * 32 + lane] = values[v];
-  if (lane == 0) {
-    warp_max[warp] = largest;
-    warp_sum[warp] = total;
+    for (int v = 0; v < Sum::kVectors; ++v) warp_values[side][warp][v * 32 + lane] = mine.values[v];
+    if (lane == 0) warp_total[side][warp] = mine.total;
   }
   __syncthreads();
 
-  if (warp == 0) {  // every warp saw the same log-sum-exps, so `largest` is the same in all
-    total = 0;
+  // The first warp of each side adds the warps' sums and the output cache's entry.
+  const std::int64_t entry = args.slots > 0 ? ((position % args.slots) * batch + sequence) * num_heads + head : 0;
+  auto* cached = static_cast<T*>(args.cache_values) + entry * D;
+  float lse = -INFINITY;
+  float4 merged[Sum::kVectors] = {};
+  if (warp == 0 && exists) {
+    if (mine.largest != -INFINITY) {
+      float total = 0;
 #pragma unroll
-    for (int w = 0; w < kMergeWarps; ++w) total += warp_sum[w];
-    float lse = largest + __logf(total);
-    float4 merged[kVectors] = {};
-    if (largest == -INFINITY) {
-      lse = -INFINITY;
-    } else {
+      for (int w = 0; w < kMergeWarps; ++w) total += warp_total[side][w];
+      lse = mine.largest + __logf(total);
 #pragma unroll
-      for (int v = 0; v < kVectors; ++v) {
-        for (int w = 0; w < kMergeWarps; ++w) merged[v] = sum(merged[v], warp_values[w][v * 32 + lane]);
+      for (int v = 0; v < Sum::kVectors; ++v) {
+#pragma unroll
+        for (int w = 0; w < kMergeWarps; ++w) merged[v] = sum(merged[v], warp_values[side][w][v * 32 + lane]);
         merged[v] = scaled(merged[v], 1.0F / total);
       }
     }
-    if (args.slots > 0) {
-      const std::int64_t entry = ((position % args.slots) * batch + sequence) * num_heads + head;
-      auto* cached = static_cast<T*>(args.cache_values) + entry * D;
-      if (age > 0) {
-        const float cached_lse = args.cache_lse[entry];
-        if (cached_lse != -INFINITY) {
-          const float top = fmaxf(lse, cached_lse);
-          const float mine = __expf(lse - top);
-          const float other = __expf(cached_lse - top);
-          const float both = mine + other;
+    const float cached_lse = args.slots > 0 && age > 0 ? args.cache_lse[entry] : -INFINITY;
+    if (cached_lse != -INFINITY) {
+      const float top = fmaxf(lse, cached_lse);
+      const float weight = __expf(lse - top);
+      const float other = __expf(cached_lse - top);
 #pragma unroll
-          for (int v = 0; v < kVectors; ++v) {
-            if (lane >= kLanes) continue;
-            const float4 old = load4(cached + v * 128 + lane * 4);
-            merged[v] = lse == -INFINITY ? old : sum(scaled(merged[v], mine / both), scaled(old, other / both));
-          }
-          lse = lse == -INFINITY ? cached_lse : top + __logf(both);
-        }
+      for (int v = 0; v < Sum::kVectors; ++v) {
+        if (lane >= Sum::kLanes) continue;
+        const float4 old = load4(cached + v * 128 + lane * 4);
+        merged[v] = lse == -INFINITY
+                        ? old
+                        : sum(scaled(merged[v], weight / (weight + other)), scaled(old, other / (weight + other)));
       }
-#pragma unroll
-      for (int v = 0; v < kVectors; ++v) {
-        if (lane < kLanes) store4(cached + v * 128 + lane * 4, merged[v]);
-      }
-      if (lane == 0) args.cache_lse[entry] = lse;
+      lse = lse == -INFINITY ? cached_lse : top + __logf(weight + other);
     }
+  }
+  __syncthreads();
+  if (warp == 0 && has_row) {
+    auto* out = static_cast<T*>(args.out) + row * D;
+    const bool caches = exists && args.slots > 0 && age < args.slots;  // the row that leaves is not stored back
 #pragma unroll
-    for (int v = 0; v < kVectors; ++v) {
-      if (lane < kLanes) store4(out + v * 128 + lane * 4, merged[v]);
+    for (int v = 0; v < Sum::kVectors; ++v) {
+      if (lane >= Sum::kLanes) continue;
+      if (caches) store4(cached + v * 128 + lane * 4, merged[v]);
+      store4(out + v * 128 + lane * 4, merged[v]);
     }
+    if (lane == 0 && caches) args.cache_lse[entry] = lse;
     if (lane == 0 && args.lse != nullptr) args.lse[row] = lse;
-  } else if (args.last_loaded != nullptr && age == 0) {
-    const auto heads_per_list = num_heads / static_cast<int>(args.num_lists);
+  } else if (args.last_loaded != nullptr && side == 0 && age == 0) {
+    const int heads_per_list = num_heads / static_cast<int>(args.num_lists);
     if (head % heads_per_list != 0) return;
     const std::int64_t list = sequence * args.num_lists + head / heads_per_list;
     const std::int32_t* selected = args.selected + list * args.k_max;
@@ -163,9 +173,10 @@ void merge_typed(const AttentionMergeArgs& args, cudaStream_t stream) {
   auto* kernel = args.head_dim == 64    ? merge_kernel<T, 64>
                  : args.head_dim == 128 ? merge_kernel<T, 128>
                                         : merge_kernel<T, 256>;
-  const dim3 grid(static_cast<unsigned>(args.num_q_heads), static_cast<unsigned>(args.window),
+  const dim3 grid(static_cast<unsigned>(args.num_q_heads), static_cast<unsigned>((args.window + 1) / 2),
                   static_cast<unsigned>(args.table.batch));
-  launch(kernel, grid, dim3(kMergeWarps * 32), 0, stream, args);
+  const int sides = args.window > 1 ? 2 : 1;
+  launch(kernel, grid, dim3(static_cast<unsigned>(sides * kMergeWarps * 32)), 0, stream, args);
 }
 
 }  // namespace
