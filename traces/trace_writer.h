@@ -28,8 +28,8 @@ struct StepRecord {
 };
 
 struct TraceWriterOptions {
-  std::int64_t steps_per_chunk = 32;
-  int zstd_level = 3;
+  std::int64_t steps_per_chunk = 64;
+  int zstd_level = 1;  // higher levels find chance matches in the codes and make the file larger
 };
 
 /// Steps go to `<file>.partial`, each chunk flushed whole, so that a killed recorder leaves a trace that TraceReader
