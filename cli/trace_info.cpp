@@ -15,7 +15,6 @@ struct Options {
 
 void run(const Options& options) {
   const TraceReader trace(options.file);
-  trace.verify();
   if (trace.truncated()) warn(truncation_warning(trace));
   print(options.json ? json_text(trace_info_document(trace)) : trace_info_text(trace));
 }

@@ -8,7 +8,9 @@ namespace {
 
 void require_finite(const Json& value, const std::string& path) {
   if (value.is_object()) {
-    for (const auto& [key, member] : value.items()) require_finite(member, path.empty() ? key : path + "." + key);
+    for (auto member = value.begin(); member != value.end(); ++member) {
+      require_finite(member.value(), path.empty() ? member.key() : path + "." + member.key());
+    }
   } else if (value.is_array()) {
     std::size_t index = 0;
     for (const Json& element : value) require_finite(element, path + "[" + std::to_string(index++) + "]");

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "reports/sample_trace.h"
-#include "traces/trace_reader.h"
 
 namespace retrosim {
 namespace {
@@ -31,13 +30,12 @@ std::vector<StepDemand> demand_of_window_1(std::vector<StepDemand> steps) {
   return steps;
 }
 
-TraceDemand replay_trace(const ResolvedSimulation& resolved) {
-  if (!resolved.trace.empty()) return demand_from_trace(resolved.trace, resolved.config, resolved.steps);
-  const TraceReader sample(sample_trace(), trace_label(resolved));
-  return demand_from_trace(sample, resolved.config, resolved.steps);
-}
-
 }  // namespace
+
+std::unique_ptr<TraceReader> open_trace(const ResolvedSimulation& resolved) {
+  if (!resolved.trace.empty()) return std::make_unique<TraceReader>(resolved.trace);
+  return std::make_unique<TraceReader>(sample_trace(), trace_label(resolved));
+}
 
 std::string trace_label(const ResolvedSimulation& resolved) {
   if (!resolved.trace.empty()) return resolved.trace;
@@ -63,7 +61,7 @@ SimulationRun run_simulation(const ResolvedSimulation& resolved) {
   run.memory = gpu_memory_use(resolved.config, resolved.gpu.spec);
   const DecodeConfig& config = resolved.config;
   if (resolved.uses_trace) {
-    run.trace = replay_trace(resolved);
+    run.trace = demand_from_trace(*open_trace(resolved), config, resolved.steps);
     run.demand = std::move(run.trace->steps);
     run.trace->steps.clear();
   } else {

@@ -1,6 +1,7 @@
 // One answered question: the asked-for configuration beside full attention and beside the same without a window.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -8,6 +9,7 @@
 #include "reports/simulation_request.h"
 #include "sim/simulate.h"
 #include "traces/demand.h"
+#include "traces/trace_reader.h"
 
 namespace retrosim {
 
@@ -39,6 +41,9 @@ struct SimulationRun {
 
 /// Replays the trace once and simulates the three configurations. Throws InputError.
 SimulationRun run_simulation(const ResolvedSimulation& resolved);
+
+/// The trace that --trace names, or the bundled sample. Throws InputError.
+std::unique_ptr<TraceReader> open_trace(const ResolvedSimulation& resolved);
 
 /// The trace in words: its path, or "bundled sample <name>".
 std::string trace_label(const ResolvedSimulation& resolved);

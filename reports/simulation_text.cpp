@@ -59,14 +59,20 @@ std::string memory_line(const GpuMemoryUse& memory) {
 
 Table comparison_table(const SimulationRun& run) {
   const DecodeConfig& config = run.resolved.config;
-  Table table({"per step and GPU", "full", variant_name(without_window(config)),
-               config.window > 1 ? variant_name(config) : "as asked", "change"});
+  // With a window, the change is what the window costs; without one, what the policy saves.
+  const bool windowed = config.window > 1;
+  std::vector<std::string> header = {"per step and GPU", "full", variant_name(config), windowed ? "change" : "vs full"};
+  if (windowed) header.insert(header.begin() + 2, variant_name(without_window(config)));
+  Table table(header);
+  const auto add_row = [&](const std::string& name, double full, double single, double asked,
+                           const std::function<std::string(double)>& format) {
+    std::vector<std::string> row = {name, format(full), format(asked), format_change(asked, windowed ? single : full)};
+    if (windowed) row.insert(row.begin() + 2, format(single));
+    table.add(std::move(row));
+  };
   using Get = double StepSummary::*;
   const auto add = [&](const char* name, Get get, const std::function<std::string(double)>& format) {
-    const double full = run.full.step.*get;
-    const double single = run.without_retro.step.*get;
-    const double asked = run.result.step.*get;
-    table.add({name, format(full), format(single), format(asked), format_change(asked, single)});
+    add_row(name, run.full.step.*get, run.without_retro.step.*get, run.result.step.*get, format);
   };
   const auto count = [](double value) { return fixed(value, 1); };
   add("latency, mean", &StepSummary::latency_us_mean, format_latency_us);
@@ -82,10 +88,8 @@ Table comparison_table(const SimulationRun& run) {
   add("arithmetic", &StepSummary::flops, format_flops);
   add("unseen pages per layer and KV head", &StepSummary::unseen_pages_mean, count);
   if (run.trace) {
-    const double single = run.trace->mass_recall_mean;
-    const double asked = run.trace->mass_recall_retro_mean;
-    table.add(
-        {"attention mass recalled", fixed(1, 3), fixed(single, 3), fixed(asked, 3), format_change(asked, single)});
+    add_row("attention mass recalled", 1.0, run.trace->mass_recall_mean, run.trace->mass_recall_retro_mean,
+            [](double share) { return fixed(share, 3); });
   }
   return table;
 }

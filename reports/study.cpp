@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <set>
+#include <thread>
 
 #include "model/error.h"
 #include "reports/op_breakdown.h"
@@ -69,6 +70,15 @@ std::set<double> contexts_with(const DecodeConfig& config) {
   return contexts;
 }
 
+/// Windows of the trace's own charts; the paper states exposure at n = 1 and 7 later steps.
+TraceStatistics statistics_of(const TraceReader& trace, const DecodeConfig& config) {
+  TraceStatisticsOptions options;
+  options.policy = config.policy;
+  std::erase_if(options.windows, [&](int window) { return window >= trace.num_steps(); });
+  options.threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  return trace_statistics(trace, options);
+}
+
 }  // namespace
 
 Study run_study(const SimulationRequest& request) {
@@ -78,6 +88,7 @@ Study run_study(const SimulationRequest& request) {
   }
   Study study;
   study.run = run_simulation(resolved);
+  if (resolved.uses_trace) study.trace = statistics_of(*open_trace(resolved), resolved.config);
   study.sweep_steps = std::min(resolved.steps, kSweepSteps);
   const auto add = [&](const std::string& input, const std::set<double>& values, const auto& set) {
     study.sweeps.push_back(sweep(input, values, request, study.sweep_steps, set));
@@ -156,7 +167,9 @@ Json study_json(const Study& study) {
             {"sweep_steps", study.sweep_steps},
             {"gpu_memory", memory_json(run.memory)},
             {"trace_mapping", mapping_json(run)},
-            {"truncated", run.trace && run.trace->truncated}};
+            {"truncated", run.trace && run.trace->truncated},
+            {"trace_statistics", nullptr}};
+  if (study.trace) json["trace_statistics"] = to_json(*study.trace);
   if (run.trace) {
     json["mass_recall"] = recall_json(MassRecall{run.trace->mass_recall_mean, run.trace->mass_recall_retro_mean});
   }

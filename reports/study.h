@@ -8,6 +8,7 @@
 
 #include "reports/json_text.h"
 #include "reports/simulation_run.h"
+#include "traces/statistics.h"
 
 namespace retrosim {
 
@@ -35,7 +36,8 @@ struct Sweep {
 struct Study {
   SimulationRun run;
   std::vector<Sweep> sweeps;
-  int sweep_steps = 0;  // decode steps behind each point of a sweep
+  std::optional<TraceStatistics> trace;  // of the trace in its own shape, under the asked policy
+  int sweep_steps = 0;                   // decode steps behind each point of a sweep
 };
 
 /// Throws InputError as resolve() and run_simulation() do, and for the full policy, which has nothing to compare.

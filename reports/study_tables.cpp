@@ -39,13 +39,14 @@ std::string study_markdown(const Study& study) {
 
 std::string study_csv(const Study& study) {
   std::vector<std::string> header = {"sweep", "x", "variant", "fits"};
-  for (const auto& [key, value] : step_json(StepSummary{}).items()) header.push_back(key);
+  const Json fields = step_json(StepSummary{});
+  for (auto field = fields.begin(); field != fields.end(); ++field) header.push_back(field.key());
   Table table(header, header.size());
   for (const Sweep& sweep : study.sweeps) {
     for (const SweepPoint& point : sweep.points) {
       const auto add = [&](const char* variant, const StepSummary& step) {
         std::vector<std::string> row = {sweep.input, number_text(point.x), variant, point.fits ? "true" : "false"};
-        for (const auto& [key, value] : step_json(step).items()) row.push_back(value.dump());
+        for (const Json& value : step_json(step)) row.push_back(value.dump());
         table.add(std::move(row));
       };
       add("full", point.full);

@@ -23,6 +23,7 @@ Json trace_info_document(const TraceReader& trace) {
 }
 
 std::string trace_info_text(const TraceReader& trace) {
+  trace.verify();
   const TraceHeader& header = trace.header();
   std::string text;
   const auto line = [&](const std::string& name, const std::string& value) {

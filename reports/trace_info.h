@@ -12,6 +12,7 @@ namespace retrosim {
 /// Schema retrosim.trace_info/1: the file, the header's fields, then steps, chunks, entries, bytes and `truncated`.
 /// Throws InputError for a chunk whose bytes are not those that were written.
 Json trace_info_document(const TraceReader& trace);
+/// The same for people. Throws likewise.
 std::string trace_info_text(const TraceReader& trace);
 
 /// Warning line for a trace that was cut off; empty for a whole one.

@@ -315,7 +315,7 @@ function drawTrace() {
   const stats = data.trace_statistics;
   if (!stats) { byId('trace-section').remove(); return; }
   byId('trace-note').textContent = `${inputs.trace}: ${count(stats.counted_steps)} steps replayed under ${inputs.page_policy} ` +
-    `with budget ${stats.budget}, in the trace's own shape.`;
+    `in the trace’s own shape, ${count(stats.selected_pages_mean)} pages per KV head and step.`;
   const n = stats.exposure.map((e) => e.n);
   draw(figure('trace-charts', 'Effective KV exposure', ['trace', 'published'],
     'Pages that a query has seen after n later steps, relative to the k it loaded itself. Triangles: the paper’s figures ' +

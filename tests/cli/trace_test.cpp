@@ -1,0 +1,89 @@
+#include <gmock/gmock.h>
+
+#include "tests/cli/program.h"
+#include "tests/cli/synthetic_trace.h"
+
+namespace retrosim::test {
+namespace {
+
+using nlohmann::json;
+
+TEST(TraceInfo, DescribesTheFile) {
+  const TemporaryFolder folder;
+  const std::string trace = (folder / "t.rtrace").string();
+  write_trace(trace, {.num_layers = 3, .steps = 40});
+  const json answer = run("trace info " + trace + " --json").json();
+  EXPECT_EQ(answer.at("schema"), "retrosim.trace_info/1");
+  EXPECT_EQ(answer.at("file"), trace);
+  EXPECT_EQ(answer.at("num_steps"), 40);
+  EXPECT_EQ(answer.at("file_bytes"), std::filesystem::file_size(trace));
+  EXPECT_FALSE(answer.at("truncated").get<bool>());
+  EXPECT_THAT(run("trace info " + trace).out, ::testing::HasSubstr("40 in 3 chunks"));  // ceil(40 / 16)
+}
+
+TEST(TraceInfo, ReadsACutTraceUpToItsLastWholeChunk) {
+  const TemporaryFolder folder;
+  const std::string trace = (folder / "t.rtrace").string();
+  write_trace(trace, {.steps = 96});
+  const std::string bytes = read_file(trace);
+  std::ofstream(trace, std::ios::binary) << bytes.substr(0, bytes.size() / 2);
+  for (const char* what : {"info ", "stats "}) {
+    const Outcome outcome = run("trace " + std::string(what) + trace + " --json");
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_TRUE(outcome.json().at("truncated").get<bool>());
+    EXPECT_EQ(outcome.err_lines(), 1U);
+    EXPECT_THAT(outcome.err, ::testing::HasSubstr("cut off"));
+    const int steps = outcome.json().at("num_steps");
+    EXPECT_EQ(steps % 16, 0);
+    EXPECT_GT(steps, 0);
+    EXPECT_LT(steps, 96);
+  }
+}
+
+TEST(TraceStats, ASteadySelectionOverlapsWholly) {
+  const TemporaryFolder folder;
+  const std::string trace = (folder / "steady.rtrace").string();
+  // One page of 16 tokens starts per 16 steps; 8 steps from position 1024 (65 pages) stay on the same page.
+  write_trace(trace, {.first_position = 1024, .steps = 8});
+  const json answer = run("trace stats " + trace + " --budget 0.15 --windows 1,2,4 --json").json();
+  EXPECT_EQ(answer.at("schema"), "retrosim.trace_stats/1");
+  EXPECT_EQ(answer.at("overlap_topk"), 1.0);
+  EXPECT_EQ(answer.at("unseen_pages_mean"), 0.0);
+  for (const json& point : answer.at("exposure")) EXPECT_EQ(point.at("ratio"), 1.0);
+  // k = ceil(0.15 * 65) = 10 of 65 pages with equal masses.
+  for (const json& point : answer.at("mass_recall")) EXPECT_NEAR(point.at("mean").get<double>(), 10.0 / 65, 1e-3);
+  EXPECT_EQ(answer.at("per_layer").size(), 4U);
+  EXPECT_EQ(answer.at("per_layer").at(0).at("overlap_topk"), 1.0);
+}
+
+TEST(TraceStats, ATurningSelectionIsExposedByWhatItTurns) {
+  const TemporaryFolder folder;
+  const std::string trace = (folder / "turning.rtrace").string();
+  write_trace(trace, {.first_position = 1024, .steps = 8, .turn_pages = 3});
+  const json answer = run("trace stats " + trace + " --budget 0.15 --windows 1,2 --json").json();
+  // k = 10: step t takes pages 3t .. 3t+8 and the open page 64. Of the next step's, 3t+3 .. 3t+8 and 64 were there: 7.
+  EXPECT_DOUBLE_EQ(answer.at("overlap_topk").get<double>(), 0.7);
+  EXPECT_DOUBLE_EQ(answer.at("unseen_pages_mean").get<double>(), 3.0);
+  EXPECT_EQ(answer.at("exposure").at(1).at("n"), 1);
+  EXPECT_DOUBLE_EQ(answer.at("exposure").at(1).at("ratio").get<double>(), 1.3);
+}
+
+TEST(TraceStats, EveryFlagChangesTheAnswer) {
+  const TemporaryFolder folder;
+  const std::string trace = (folder / "t.rtrace").string();
+  write_trace(trace, {.turn_pages = 3});
+  const std::string plain = "trace stats " + trace + " --json ";
+  const json before = run(plain).json();
+  for (const char* flags : {"--budget 0.5", "--budget-tokens 64", "--windows 1,2", "--policy streaming"}) {
+    const json after = run(plain + flags).json();
+    EXPECT_NE(before.at("inputs"), after.at("inputs")) << flags;
+    EXPECT_NE(before.at("mass_recall"), after.at("mass_recall")) << flags;
+  }
+  expect_refused("trace stats " + trace + " --windows 0,1", "--windows");
+  expect_refused("trace stats " + trace + " --budget 0", "--budget");
+  expect_refused("trace stats " + trace + " --policy full --budget 0.5", "--budget");
+  expect_refused("trace stats " + trace + " --policy retro", "retro");
+}
+
+}  // namespace
+}  // namespace retrosim::test
