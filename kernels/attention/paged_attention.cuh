@@ -179,12 +179,11 @@ __global__ void __launch_bounds__(256, 1)
     if constexpr (Loader == KvLoader::bulk_tensor) prefetch_tensor_map(&map);
 #endif
   }
-  __syncthreads();
-  wait_for_previous_kernel();
-
   const int context = p.context_lens[sequence];
   const int position = context - 1;
   const int query_rows = p.num_rows[sequence];
+  __syncthreads();
+  wait_for_previous_kernel();
   if (row0 >= query_rows * p.group) return;
   const TileRange range = tile_range(p, sequence, list, split, context);
   const int first = range.begin + group;
@@ -196,7 +195,7 @@ __global__ void __launch_bounds__(256, 1)
   TileEntry next{};
   int2 later{-1, -1};
   const auto tile_index = [&](int j) { return first + j * groups; };
-  const auto issue = [&](int j) {
+  const auto issue = [&](int j, int stage) {
     const int source = j & 31;
     if (source == 0 && j > 0) {
       current = next;
@@ -204,7 +203,7 @@ __global__ void __launch_bounds__(256, 1)
       later = range.pages(tile_index(j + 64 + lane));
     }
     const TileEntry entry = shuffle(current, source);
-    const int slot = group * p.stages + j % p.stages;
+    const int slot = group * p.stages + stage;
     const std::uint32_t tile = shared_address(shared) + slot * Tile::kBytes;
     const std::uint32_t barrier = shared_address(barriers + slot);
     if (lane == 0) entries[slot] = {entry.start[0], entry.start[1], entry.loaded[0], entry.loaded[1]};
@@ -215,15 +214,15 @@ __global__ void __launch_bounds__(256, 1)
       load_tile_async<Kv, D>(tile, barrier, p.kv, entry, p.page_size, lane);
     }
   };
+  int2 pages{-1, -1};
+  int2 next_pages{-1, -1};
   if (slice == 0) {
-    current = range.entry(range.pages(tile_index(lane)), tile_index(lane));
-    for (int j = 0; j < my_tiles && j < p.stages; ++j) issue(j);
+    pages = range.pages(tile_index(lane));
     if (my_tiles > 32) {
-      next = range.entry(range.pages(tile_index(32 + lane)), tile_index(32 + lane));
+      next_pages = range.pages(tile_index(32 + lane));
       later = range.pages(tile_index(64 + lane));
     }
   }
-  allow_next_kernel();
 
   // Query fragments.
   const auto query_pair = [&](int row, int element) -> std::uint32_t {
@@ -254,16 +253,25 @@ __global__ void __launch_bounds__(256, 1)
     __syncthreads();
   }
 
+  if (slice == 0) {
+    current = range.entry(pages, tile_index(lane));
+    if (my_tiles > 32) next = range.entry(next_pages, tile_index(32 + lane));
+    for (int j = 0; j < my_tiles && j < p.stages; ++j) issue(j, j);
+  }
+  allow_next_kernel();
+
   float out[MT][kOutTiles][4] = {};
   float row_max[MT][2];
   float row_sum[MT][2] = {};
 #pragma unroll
   for (int mt = 0; mt < MT; ++mt) row_max[mt][0] = row_max[mt][1] = -INFINITY;
 
+  int stage = 0;
+  int parity = 0;
   for (int j = 0; j < my_tiles; ++j) {
-    const int slot = group * p.stages + j % p.stages;
+    const int slot = group * p.stages + stage;
     const std::uint32_t tile = shared_address(shared) + slot * Tile::kBytes;
-    barrier_wait(shared_address(barriers + slot), (j / p.stages) & 1);
+    barrier_wait(shared_address(barriers + slot), static_cast<std::uint32_t>(parity));
     const int4 entry = entries[slot];
 
     // Older rows that need this tile: the unseen sets nest, so they are rows 1..older.
@@ -368,7 +376,11 @@ __global__ void __launch_bounds__(256, 1)
     } else {
       asm volatile("bar.sync %0, %1;" ::"r"(group + 1), "r"(DSplit * 32) : "memory");
     }
-    if (slice == 0 && j + p.stages < my_tiles) issue(j + p.stages);
+    if (slice == 0 && j + p.stages < my_tiles) issue(j + p.stages, stage);
+    if (++stage == p.stages) {
+      stage = 0;
+      parity ^= 1;
+    }
   }
 
   // Merge of the groups: [groups][MT * 16] maxima and sums, then [groups][rows][D + 8] scaled values.
@@ -397,10 +409,10 @@ __global__ void __launch_bounds__(256, 1)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int row = mt * 16 + (lane >> 2) + half * 8;
-      if (row >= rows) continue;
+      if (row >= rows || row_max[mt][half] == -INFINITY) continue;
       float largest = -INFINITY;
       for (int g = 0; g < groups; ++g) largest = fmaxf(largest, maxima[g * MT * 16 + row]);
-      const float factor = row_max[mt][half] == -INFINITY ? 0.0F : exp2_fast(row_max[mt][half] - largest);
+      const float factor = exp2_fast(row_max[mt][half] - largest);
       float* to = values + (group * rows + row) * (D + 8) + slice * kColumns;
 #pragma unroll
       for (int i = 0; i < kOutTiles; ++i) {
@@ -427,7 +439,8 @@ __global__ void __launch_bounds__(256, 1)
     float4 total{};
     for (int g = 0; g < groups; ++g) {
       const float of_group = maxima[g * MT * 16 + row];
-      if (of_group != -INFINITY) sum += sums[g * MT * 16 + row] * exp2_fast(of_group - largest);
+      if (of_group == -INFINITY) continue;
+      sum += sums[g * MT * 16 + row] * exp2_fast(of_group - largest);
       const float4 v = *reinterpret_cast<const float4*>(values + (g * rows + row) * (D + 8) + column);
       total.x += v.x, total.y += v.y, total.z += v.z, total.w += v.w;
     }

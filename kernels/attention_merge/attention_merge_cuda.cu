@@ -97,10 +97,21 @@ __global__ void __launch_bounds__(2 * kMergeWarps * 32) merge_kernel(const Atten
   const auto num_heads = static_cast<int>(gridDim.x);
   const std::int64_t row = (static_cast<std::int64_t>(sequence) * window + age) * num_heads + head;
 
-  wait_for_previous_kernel();
-  allow_next_kernel();
   const int position = args.table.context_lens[sequence] - 1 - age;
   const bool exists = has_row && age < args.num_rows[sequence];
+  wait_for_previous_kernel();
+  allow_next_kernel();
+  const std::int64_t entry = args.slots > 0 ? ((position % args.slots) * batch + sequence) * num_heads + head : 0;
+  auto* cached = static_cast<T*>(args.cache_values) + entry * D;
+  float cached_lse = -INFINITY;
+  float4 old[Sum::kVectors] = {};
+  if (warp == 0 && exists && args.slots > 0 && age > 0) {
+    cached_lse = args.cache_lse[entry];
+#pragma unroll
+    for (int v = 0; v < Sum::kVectors; ++v) {
+      if (lane < Sum::kLanes) old[v] = load4(cached + v * 128 + lane * 4);
+    }
+  }
   Sum mine;
   if (exists) {
     mine = sum_splits<D>(args.partials, row, static_cast<int>(args.num_splits), warp, lane);
@@ -111,8 +122,6 @@ __global__ void __launch_bounds__(2 * kMergeWarps * 32) merge_kernel(const Atten
   __syncthreads();
 
   // The first warp of each side adds the warps' sums and the output cache's entry.
-  const std::int64_t entry = args.slots > 0 ? ((position % args.slots) * batch + sequence) * num_heads + head : 0;
-  auto* cached = static_cast<T*>(args.cache_values) + entry * D;
   float lse = -INFINITY;
   float4 merged[Sum::kVectors] = {};
   if (warp == 0 && exists) {
@@ -128,18 +137,15 @@ __global__ void __launch_bounds__(2 * kMergeWarps * 32) merge_kernel(const Atten
         merged[v] = scaled(merged[v], 1.0F / total);
       }
     }
-    const float cached_lse = args.slots > 0 && age > 0 ? args.cache_lse[entry] : -INFINITY;
     if (cached_lse != -INFINITY) {
       const float top = fmaxf(lse, cached_lse);
       const float weight = __expf(lse - top);
       const float other = __expf(cached_lse - top);
 #pragma unroll
       for (int v = 0; v < Sum::kVectors; ++v) {
-        if (lane >= Sum::kLanes) continue;
-        const float4 old = load4(cached + v * 128 + lane * 4);
         merged[v] = lse == -INFINITY
-                        ? old
-                        : sum(scaled(merged[v], weight / (weight + other)), scaled(old, other / (weight + other)));
+                        ? old[v]
+                        : sum(scaled(merged[v], weight / (weight + other)), scaled(old[v], other / (weight + other)));
       }
       lse = lse == -INFINITY ? cached_lse : top + __logf(weight + other);
     }

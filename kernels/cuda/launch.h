@@ -8,7 +8,9 @@
 namespace retrosim::kernels::cuda {
 
 /// Launches `kernel` with programmatic stream serialisation on compute capability 9.0 and later: its blocks may start
-/// while the kernel before it still runs, and must call wait_for_previous_kernel() before touching memory.
+/// while the kernel before it still runs, and must call wait_for_previous_kernel() before touching memory that it may
+/// write. Every kernel waits before it lets the next one start, so what kernels further back wrote is there already:
+/// the attention and selection kernels read the page table, context lengths, row counts and k before they wait.
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes, cudaStream_t stream,
             const Arguments&... arguments) {

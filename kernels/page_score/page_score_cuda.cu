@@ -10,7 +10,7 @@ namespace retrosim::kernels::cuda {
 
 namespace {
 
-constexpr int kWarps = 8;
+constexpr int kWarps = 4;
 constexpr int kPagesPerWarp = 16;
 
 struct Task {
@@ -47,7 +47,6 @@ __device__ inline std::uint32_t positive_part(std::uint32_t pair) {
 template <int D, int HeadTiles>
 __global__ void __launch_bounds__(kWarps * 32) score_kernel(const PageScoreArgs args) {
   constexpr int kSteps = 2 * D / 32;  // of 32 elements of K
-  wait_for_previous_kernel();
   const int lane = static_cast<int>(threadIdx.x) & 31;
   const int row = lane >> 2;
   const int quad = lane & 3;
@@ -61,14 +60,17 @@ __global__ void __launch_bounds__(kWarps * 32) score_kernel(const PageScoreArgs 
   const int pages = (args.table.context_lens[sequence] + page_size - 1) / page_size;
   const std::int32_t* physical = args.table.physical + static_cast<std::int64_t>(sequence) * max_pages;
 
+  const int pages_of_lane[2] = {physical[min(task.first + row, pages - 1)],
+                                physical[min(task.first + row + 8, pages - 1)]};
+  wait_for_previous_kernel();
+
   float scores[HeadTiles][4] = {};
   if (task.first < pages) {
     uint4 a[2][kSteps];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int logical = min(task.first + row + half * 8, pages - 1);
       const auto* summary = static_cast<const uint4*>(args.summaries) +
-                            (static_cast<std::int64_t>(physical[logical]) * kv_heads + task.head) * (2 * D / 8);
+                            (static_cast<std::int64_t>(pages_of_lane[half]) * kv_heads + task.head) * (2 * D / 8);
 #pragma unroll
       for (int step = 0; step < kSteps; ++step) a[half][step] = load_once(summary + step * 4 + quad);
     }

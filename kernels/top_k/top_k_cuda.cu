@@ -23,7 +23,7 @@ __device__ inline std::uint32_t ordered_key(float score) {
 }
 
 struct Shared {
-  int bins[kBins];
+  alignas(16) int bins[kBins];
   std::uint32_t candidates[kMaxCandidates];
   std::uint32_t low[kWarps];
   std::uint32_t high[kWarps];
@@ -36,6 +36,10 @@ struct Shared {
   int equal_taken;  // of the keys equal to the threshold, those of the lowest ids
 };
 
+__device__ inline void clear_bins(Shared& shared) {
+  for (int i = static_cast<int>(threadIdx.x); i < kBins; i += kThreads) shared.bins[i] = 0;
+}
+
 /// The last of the `wanted` largest keys: radix selection by 11-bit digits of the keys' own range, until so few keys
 /// share a prefix that each can be ranked against the others.
 template <class Key>
@@ -47,9 +51,7 @@ __device__ void find_threshold(Shared& shared, int count, int wanted, std::uint3
   std::uint32_t base = low;
   std::uint32_t last = high;  // of the keys with this prefix
   int shift = max(0, 32 - __clz(static_cast<int>(high - low)) - kDigitBits);
-  while (true) {
-    for (int i = thread; i < kBins; i += kThreads) shared.bins[i] = 0;
-    __syncthreads();
+  while (true) {  // the bins are zero here, and every thread knows it
     for (int i = thread; i < count; i += kThreads) {
       const std::uint32_t k = key(i);
       if (k >= base && k <= last) atomicAdd(&shared.bins[(k - base) >> shift], 1);
@@ -58,9 +60,9 @@ __device__ void find_threshold(Shared& shared, int count, int wanted, std::uint3
     // Each thread takes a run of bins, the first thread the highest.
     constexpr int kRun = kBins / kThreads;
     const int top = kBins - 1 - thread * kRun;
-    int own = 0;
-#pragma unroll
-    for (int i = 0; i < kRun; ++i) own += shared.bins[top - i];
+    static_assert(kRun == 4);
+    const int4 run = reinterpret_cast<const int4*>(shared.bins)[kThreads - 1 - thread];
+    const int own = run.x + run.y + run.z + run.w;
     int inclusive = own;
 #pragma unroll
     for (int offset = 1; offset < 32; offset *= 2) {
@@ -69,7 +71,8 @@ __device__ void find_threshold(Shared& shared, int count, int wanted, std::uint3
     }
     if (lane == 31) shared.warp_sums[warp] = inclusive;
     __syncthreads();
-    for (int w = 0; w < warp; ++w) inclusive += shared.warp_sums[w];
+#pragma unroll
+    for (int w = 0; w < kWarps; ++w) inclusive += w < warp ? shared.warp_sums[w] : 0;
     if (inclusive >= wanted && inclusive - own < wanted) {
       int above = inclusive - own;
       int bin = top;
@@ -113,6 +116,7 @@ __device__ void find_threshold(Shared& shared, int count, int wanted, std::uint3
       break;
     }
     shift = max(0, shift - kDigitBits);
+    clear_bins(shared);
     __syncthreads();
   }
   __syncthreads();
@@ -131,11 +135,12 @@ __global__ void __launch_bounds__(kThreads) top_k_kernel(const TopKArgs args) {
   const float* scores = args.scores + row * args.table.max_pages;
   std::int32_t* selected = args.selected + row * args.k_max;
 
-  wait_for_previous_kernel();
-  allow_next_kernel();
   const int page_size = static_cast<int>(args.page_size);
   const int pages = (args.table.context_lens[sequence] + page_size - 1) / page_size;
   const int total = min(args.k[sequence], pages);
+  clear_bins(shared);
+  wait_for_previous_kernel();
+  allow_next_kernel();
   const int others = pages - 1;  // the last page is always selected
   const int wanted = total - 1;
   if (thread == 0) {
@@ -193,9 +198,10 @@ __global__ void __launch_bounds__(kThreads) top_k_kernel(const TopKArgs args) {
   __syncthreads();
   greater = 0;
   equal = 0;
-  for (int w = 0; w < warp; ++w) {
-    greater += static_cast<int>(shared.low[w]);
-    equal += static_cast<int>(shared.high[w]);
+#pragma unroll
+  for (int w = 0; w < kWarps; ++w) {
+    greater += w < warp ? static_cast<int>(shared.low[w]) : 0;
+    equal += w < warp ? static_cast<int>(shared.high[w]) : 0;
   }
   for (int base = begin; base < end; base += 32) {
     const int i = base + lane;

@@ -80,6 +80,9 @@ void register_shape(const NamedShape& named, bool variants) {
   attention("/alone", {}, 0, true, false);
   attention("/merge_alone", {}, 0, false, true);
   if (!variants) return;
+  for (const int stages : {1, 2, 3, 4}) {
+    attention("/bulk_warps_8_stages_" + std::to_string(stages), {.stages = stages}, 0, true, true);
+  }
   for (const auto loader : {KvLoader::bulk_tensor, KvLoader::async_copy}) {
     for (const int warps : {4, 8}) {
       const int blocks_per_sm = 8 / warps;
