@@ -24,7 +24,7 @@ int complain(std::string message, int exit_code) {
 int main(int argc, char** argv) {
   CLI::App app("What decoding with a sparse KV cache costs: predicted from recorded attention traces.", "retrosim");
   app.set_version_flag("--version", std::string("retrosim ") + RETROSIM_VERSION);
-  app.require_subcommand(1);
+  app.require_subcommand(0, 1);  // so that an unknown one is named in the error
   app.failure_message(CLI::FailureMessage::simple);
   retrosim::cli::add_simulate(app);
   retrosim::cli::add_report(app);
@@ -34,6 +34,7 @@ int main(int argc, char** argv) {
   retrosim::cli::add_llms(app);
   try {
     app.parse(argc, argv);
+    if (app.get_subcommands().empty()) return complain("expected a subcommand; see retrosim --help", kBadInput);
     return 0;
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version

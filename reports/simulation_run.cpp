@@ -33,7 +33,13 @@ std::vector<StepDemand> demand_of_window_1(std::vector<StepDemand> steps) {
 }  // namespace
 
 std::unique_ptr<TraceReader> open_trace(const ResolvedSimulation& resolved) {
-  if (!resolved.trace.empty()) return std::make_unique<TraceReader>(resolved.trace);
+  if (!resolved.uses_trace) return nullptr;
+  if (!resolved.trace.empty()) {
+    // A simulation decodes few chunks; damage anywhere in the file is refused all the same.
+    auto trace = std::make_unique<TraceReader>(resolved.trace);
+    trace->verify();
+    return trace;
+  }
   return std::make_unique<TraceReader>(sample_trace(), trace_label(resolved));
 }
 
@@ -56,12 +62,16 @@ GpuMemoryUse gpu_memory_use(const DecodeConfig& config, const GpuSpec& gpu) {
 }
 
 SimulationRun run_simulation(const ResolvedSimulation& resolved) {
+  return run_simulation(resolved, open_trace(resolved).get());
+}
+
+SimulationRun run_simulation(const ResolvedSimulation& resolved, const TraceReader* trace) {
   SimulationRun run;
   run.resolved = resolved;
   run.memory = gpu_memory_use(resolved.config, resolved.gpu.spec);
   const DecodeConfig& config = resolved.config;
   if (resolved.uses_trace) {
-    run.trace = demand_from_trace(*open_trace(resolved), config, resolved.steps);
+    run.trace = demand_from_trace(*trace, config, resolved.steps);
     run.demand = std::move(run.trace->steps);
     run.trace->steps.clear();
   } else {

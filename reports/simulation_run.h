@@ -41,8 +41,11 @@ struct SimulationRun {
 
 /// Replays the trace once and simulates the three configurations. Throws InputError.
 SimulationRun run_simulation(const ResolvedSimulation& resolved);
+/// The same over an open trace, which is not looked at (and may be null) when the policy needs none.
+SimulationRun run_simulation(const ResolvedSimulation& resolved, const TraceReader* trace);
 
-/// The trace that --trace names, or the bundled sample. Throws InputError.
+/// The trace that --trace names, every chunk of it checked, or the bundled sample; null when the policy needs none.
+/// Throws InputError.
 std::unique_ptr<TraceReader> open_trace(const ResolvedSimulation& resolved);
 
 /// The trace in words: its path, or "bundled sample <name>".

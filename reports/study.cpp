@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <memory>
 #include <set>
 #include <thread>
 
@@ -25,14 +26,14 @@ SweepPoint sweep_point(double x, const SimulationRun& run) {
   return point;
 }
 
-Sweep sweep(const std::string& input, const std::set<double>& values, const SimulationRequest& asked, int steps,
-            const std::function<void(SimulationRequest&, double)>& set) {
+Sweep sweep(const std::string& input, const std::set<double>& values, const SimulationRequest& asked,
+            const TraceReader* trace, int steps, const std::function<void(SimulationRequest&, double)>& set) {
   Sweep result{.input = input, .points = {}};
   for (const double x : values) {
     SimulationRequest request = asked;
     request.steps = steps;
     set(request, x);
-    result.points.push_back(sweep_point(x, run_simulation(resolve(request))));
+    result.points.push_back(sweep_point(x, run_simulation(resolve(request), trace)));
   }
   return result;
 }
@@ -87,11 +88,12 @@ Study run_study(const SimulationRequest& request) {
     throw InputError("", "--policy", "full", "a policy that selects pages: a report compares it with full attention");
   }
   Study study;
-  study.run = run_simulation(resolved);
-  if (resolved.uses_trace) study.trace = statistics_of(*open_trace(resolved), resolved.config);
+  const std::unique_ptr<TraceReader> trace = open_trace(resolved);
+  study.run = run_simulation(resolved, trace.get());
+  if (trace) study.trace = statistics_of(*trace, resolved.config);
   study.sweep_steps = std::min(resolved.steps, kSweepSteps);
   const auto add = [&](const std::string& input, const std::set<double>& values, const auto& set) {
-    study.sweeps.push_back(sweep(input, values, request, study.sweep_steps, set));
+    study.sweeps.push_back(sweep(input, values, request, trace.get(), study.sweep_steps, set));
   };
   const DecodeConfig& config = resolved.config;
   add("window", windows_with(config.window), [](SimulationRequest& r, double x) {

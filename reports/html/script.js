@@ -13,6 +13,9 @@ const scaled = (value, unit) => {
 const bytes = (value) => scaled(value, 'B');
 const flops = (value) => scaled(value, 'FLOP');
 const latency = (us) => Math.abs(us) < 10000 ? us.toFixed(1) + ' µs' : (us / 1000).toFixed(2) + ' ms';
+// Axis ticks: round numbers need no zeros after the point.
+const tickOf = (format) => (value) => format(value).replace(/(\.\d*?)0+(?= |×|$)/, '$1').replace(/\.(?= |×|$)/, '');
+const tickLatency = (us) => Math.abs(us) < 1000 ? us.toFixed(1) + ' µs' : (us / 1000).toFixed(2) + ' ms';
 const count = (value) => value.toLocaleString('en', {maximumFractionDigits: 1});
 const change = (value, base) => {
   if (!base) return 'n/a';
@@ -178,7 +181,15 @@ function render() {
 
 const axis = (title, format, extra) => ({
   title: {display: true, text: title}, grid: {color: css('grid')},
-  ticks: {callback(value) { return format(value, this); }}, ...extra,
+  ticks: {
+    maxRotation: 0, autoSkipPadding: 12,
+    callback(value) {
+      // On a logarithmic axis only 1, 2 and 5 of each decade are named.
+      if (this.type === 'logarithmic' && ![1, 2, 5].includes(Math.round(value / 10 ** Math.floor(Math.log10(value) + 1e-9)))) return null;
+      return tickOf(format === latency ? tickLatency : format)(Number(value));
+    },
+  },
+  ...extra,
 });
 const tooltip = (format) => ({callbacks: {label: (item) => `${item.dataset.label}: ${format(item.parsed[item.chart.options.indexAxis === 'y' ? 'x' : 'y'])}`}});
 
@@ -252,8 +263,8 @@ function lineChart(lines, xTitle, yTitle, format, options = {}) {
     type: 'line',
     data: {
       datasets: lines().map((line) => ({
-        label: line.label, data: line.points, borderColor: line.color, backgroundColor: line.color, borderWidth: 2,
-        borderDash: line.dash || [], pointRadius: line.published ? 6 : 3, pointStyle: line.published ? 'triangle' : 'circle',
+        label: line.label, data: line.points, borderColor: line.color, backgroundColor: line.color, borderWidth: line.width || 2,
+        borderDash: line.dash || [], order: line.order || 0, pointRadius: line.published ? 6 : 3, pointStyle: line.published ? 'triangle' : 'circle',
         showLine: !line.published, tension: 0,
       })),
     },
@@ -293,6 +304,7 @@ function drawSweeps() {
     const say = unfit.length ? `Beyond the GPU's memory: ${unfit.map(options.xFormat).join(', ')}.` : '';
     draw(figure('sweeps', `Latency over the ${sweep.input}`, ['modelled'], say), lineChart(() => shown.map((v) => ({
       label: label(v), color: variantColor()[v], points: curve('latency_us_mean', v), dash: v === 'full' ? [6, 4] : [],
+      width: v === 'without_retro' ? 5 : 2, order: variants.length - shown.indexOf(v),
     })), titles[sweep.input], 'step latency', latency, options), `Line chart of step latency over the ${sweep.input}`);
     if (sweep.input === 'budget') {
       draw(figure('sweeps', 'KV and summary reads over the budget', ['modelled']), lineChart(() => [
@@ -300,6 +312,13 @@ function drawSweeps() {
         {label: `${data.variant}: KV`, color: css('asked'), points: curve('kv_read_bytes', 'asked')},
         {label: `${data.variant}: page summaries`, color: css('trace'), points: curve('summary_read_bytes', 'asked')},
       ], titles.budget, 'bytes read per step', bytes, options), 'Line chart of bytes read over the budget');
+    }
+    if (sweep.input === 'context') {
+      draw(figure('sweeps', 'HBM reads over the context', ['modelled']), lineChart(() => shown.map((v) => ({
+        label: names[v], color: variantColor()[v], points: curve('hbm_read_bytes', v), dash: v === 'full' ? [6, 4] : [],
+        width: v === 'without_retro' ? 5 : 2, order: variants.length - shown.indexOf(v),
+      })), titles.context, 'bytes read per step', bytes, {...options, logY: false}),
+        'Line chart of bytes read over the context');
     }
     if (sweep.input === 'window' || (sweep.input === 'batch' && withWindow)) {
       const cost = sweep.points.map((p) => ({x: p[sweep.input], y: p.asked.latency_us_mean - p.without_retro.latency_us_mean}));
