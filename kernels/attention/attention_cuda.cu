@@ -125,14 +125,15 @@ void PagedAttention::launch(const PagedAttentionArgs& args, cudaStream_t stream)
 
   const int head_dim = static_cast<int>(cache_.shape.head_dim);
   const int fixed_bytes = 1024 + kernel.query_tiles_in_shared * (head_dim / 16) * 32 * 16;
-  const int stage_bytes = groups * (kernel.tile_bytes + 16 + 8);
+  const int stage_bytes = groups * (kernel.tile_bytes + 16 + 8 + 8);
   const int block_rows = std::min(rows, kernel.row_tiles * 16);
   const int merge_bytes = 1024 + groups * (kernel.row_tiles * 16 * 2 + block_rows * (head_dim + 8)) * 4;
   static const int per_sm = device_attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor);
   static const int per_block = device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
   const int available = std::min(per_block, per_sm / tuning_.blocks_per_sm - 1024);
   p.stages = std::min((available - fixed_bytes) / stage_bytes, 32);
-  if (tuning_.stages > 0) p.stages = std::min(p.stages, tuning_.stages);
+  // More than 24 KB in flight per warp is no faster, and slower for fp8's small tiles.
+  p.stages = std::min(p.stages, tuning_.stages > 0 ? tuning_.stages : 3 * kernel.slices);
   const int bytes = std::max(fixed_bytes + p.stages * stage_bytes, merge_bytes);
   if (p.stages < 1 || bytes > per_block) {
     throw InputError("", "window * query group", std::to_string(rows), "rows whose tiles fit in shared memory");

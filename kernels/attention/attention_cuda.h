@@ -20,7 +20,7 @@ enum class KvLoader : std::uint8_t {
 struct AttentionTuning {
   KvLoader loader = KvLoader::bulk_tensor;
   int warps = 8;          // per block: 4 or 8
-  int stages = 0;         // tiles in flight per warp group; 0: as many as fit
+  int stages = 0;         // tiles in flight per warp group; 0: three per warp of the group, if they fit
   int blocks_per_sm = 1;  // that shared memory is divided among
 };
 

@@ -149,6 +149,7 @@ __global__ void __launch_bounds__(256, 1)
   constexpr int kSteps = D / 16;
   constexpr int kColumns = D / DSplit;
   constexpr int kOutTiles = kColumns / 8;
+  constexpr int kMaxGroups = 8 / DSplit;
   constexpr bool kQueryInRegisters = D <= 128;
   constexpr int kQueryTilesInShared = kQueryInRegisters ? MT - 1 : MT;
   extern __shared__ char shared_raw[];
@@ -169,10 +170,12 @@ __global__ void __launch_bounds__(256, 1)
   auto* query_shared = reinterpret_cast<uint4*>(shared + ring_bytes);
   auto* entries = reinterpret_cast<int4*>(query_shared + kQueryTilesInShared * kSteps * 32);
   auto* barriers = reinterpret_cast<std::uint64_t*>(entries + groups * p.stages);
+  auto* released = barriers + groups * p.stages;
 
   if (threadIdx.x == 0) {
     for (int i = 0; i < groups * p.stages; ++i) {
       barrier_init(shared_address(barriers + i), Loader == KvLoader::bulk_tensor ? 1 : 32);
+      if constexpr (DSplit > 1) barrier_init(shared_address(released + i), DSplit);
     }
     barrier_init_fence();
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
@@ -370,13 +373,15 @@ __global__ void __launch_bounds__(256, 1)
       }
     }
 
-    // All warps of the group are done with the slot.
-    if constexpr (DSplit == 1) {
-      __syncwarp();
-    } else {
-      asm volatile("bar.sync %0, %1;" ::"r"(group + 1), "r"(DSplit * 32) : "memory");
+    // Once all warps of the group are done with the slot, its first warp fills it again.
+    __syncwarp();
+    if constexpr (DSplit > 1) {
+      if (lane == 0) barrier_arrive(shared_address(released + slot));
     }
-    if (slice == 0 && j + p.stages < my_tiles) issue(j + p.stages, stage);
+    if (slice == 0 && j + p.stages < my_tiles) {
+      if constexpr (DSplit > 1) barrier_wait(shared_address(released + slot), parity);
+      issue(j + p.stages, stage);
+    }
     if (++stage == p.stages) {
       stage = 0;
       parity ^= 1;
@@ -411,7 +416,10 @@ __global__ void __launch_bounds__(256, 1)
       const int row = mt * 16 + (lane >> 2) + half * 8;
       if (row >= rows || row_max[mt][half] == -INFINITY) continue;
       float largest = -INFINITY;
-      for (int g = 0; g < groups; ++g) largest = fmaxf(largest, maxima[g * MT * 16 + row]);
+#pragma unroll
+      for (int g = 0; g < kMaxGroups; ++g) {
+        if (g < groups) largest = fmaxf(largest, maxima[g * MT * 16 + row]);
+      }
       const float factor = exp2_fast(row_max[mt][half] - largest);
       float* to = values + (group * rows + row) * (D + 8) + slice * kColumns;
 #pragma unroll
@@ -426,7 +434,12 @@ __global__ void __launch_bounds__(256, 1)
     const int row = i / (D / 4);
     const int column = (i % (D / 4)) * 4;
     float largest = -INFINITY;
-    for (int g = 0; g < groups; ++g) largest = fmaxf(largest, maxima[g * MT * 16 + row]);
+    float of_group[kMaxGroups];
+#pragma unroll
+    for (int g = 0; g < kMaxGroups; ++g) {
+      of_group[g] = g < groups ? maxima[g * MT * 16 + row] : -INFINITY;
+      largest = fmaxf(largest, of_group[g]);
+    }
     const int s = ((row0 + row) * p.inverse_group) >> 16;
     const int head = list * p.group + row0 + row - s * p.group;
     const std::int64_t entry =
@@ -437,10 +450,10 @@ __global__ void __launch_bounds__(256, 1)
     }
     float sum = 0;
     float4 total{};
-    for (int g = 0; g < groups; ++g) {
-      const float of_group = maxima[g * MT * 16 + row];
-      if (of_group == -INFINITY) continue;
-      sum += sums[g * MT * 16 + row] * exp2_fast(of_group - largest);
+#pragma unroll
+    for (int g = 0; g < kMaxGroups; ++g) {
+      if (of_group[g] == -INFINITY) continue;
+      sum += sums[g * MT * 16 + row] * exp2_fast(of_group[g] - largest);
       const float4 v = *reinterpret_cast<const float4*>(values + (g * rows + row) * (D + 8) + column);
       total.x += v.x, total.y += v.y, total.z += v.z, total.w += v.w;
     }

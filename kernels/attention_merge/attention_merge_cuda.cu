@@ -92,7 +92,7 @@ __global__ void __launch_bounds__(2 * kMergeWarps * 32) merge_kernel(const Atten
   const auto window = static_cast<int>(args.window);
   const int age = side == 0 ? static_cast<int>(blockIdx.y) : window - 1 - static_cast<int>(blockIdx.y);
   const bool has_row = side == 0 || age > static_cast<int>(blockIdx.y);
-  const int sequence = static_cast<int>(blockIdx.z);
+  const auto sequence = static_cast<int>(blockIdx.z);
   const int batch = static_cast<int>(gridDim.z);
   const auto num_heads = static_cast<int>(gridDim.x);
   const std::int64_t row = (static_cast<std::int64_t>(sequence) * window + age) * num_heads + head;
@@ -111,6 +111,18 @@ __global__ void __launch_bounds__(2 * kMergeWarps * 32) merge_kernel(const Atten
     for (int v = 0; v < Sum::kVectors; ++v) {
       if (lane < Sum::kLanes) old[v] = load4(cached + v * 128 + lane * 4);
     }
+  }
+  // The list's selected pages are shared out among its blocks: this thread's page is on its way from here on.
+  const bool stamps = args.last_loaded != nullptr;
+  const int heads_per_list = stamps ? num_heads / static_cast<int>(args.num_lists) : 1;
+  const std::int64_t list = stamps ? sequence * args.num_lists + head / heads_per_list : 0;
+  const int first_stamp =
+      static_cast<int>((blockIdx.y * heads_per_list + head % heads_per_list) * blockDim.x + threadIdx.x);
+  int count = 0;
+  int page = 0;
+  if (stamps && first_stamp < args.k_max) {
+    count = args.counts[list];
+    page = args.selected[list * args.k_max + first_stamp];
   }
   Sum mine;
   if (exists) {
@@ -162,16 +174,13 @@ __global__ void __launch_bounds__(2 * kMergeWarps * 32) merge_kernel(const Atten
     }
     if (lane == 0 && caches) args.cache_lse[entry] = lse;
     if (lane == 0 && args.lse != nullptr) args.lse[row] = lse;
-  } else if (args.last_loaded != nullptr && side == 0 && age == 0) {
-    const int heads_per_list = num_heads / static_cast<int>(args.num_lists);
-    if (head % heads_per_list != 0) return;
-    const std::int64_t list = sequence * args.num_lists + head / heads_per_list;
-    const std::int32_t* selected = args.selected + list * args.k_max;
-    std::int32_t* stamps = args.last_loaded + list * args.table.max_pages;
-    for (int i = static_cast<int>(threadIdx.x) - 32; i < args.counts[list]; i += (kMergeWarps - 1) * 32) {
-      stamps[selected[i]] = position;
-    }
   }
+  if (!stamps) return;
+  const int now = args.table.context_lens[sequence] - 1;
+  std::int32_t* of_list = args.last_loaded + list * args.table.max_pages;
+  if (first_stamp < count) of_list[page] = now;
+  const int stride = static_cast<int>(gridDim.y * blockDim.x) * heads_per_list;
+  for (int i = first_stamp + stride; i < count; i += stride) of_list[args.selected[list * args.k_max + i]] = now;
 }
 
 template <class T>

@@ -11,6 +11,7 @@ namespace {
 
 constexpr int kThreads = 512;
 constexpr int kWarps = kThreads / 32;
+constexpr int kBatch = 4;  // keys of a thread that are on their way at once
 constexpr int kDigitBits = 11;
 constexpr int kBins = 1 << kDigitBits;
 constexpr int kMaxCandidates = kThreads;  // ranked against each other instead of by another digit
@@ -52,9 +53,15 @@ __device__ void find_threshold(Shared& shared, int count, int wanted, std::uint3
   std::uint32_t last = high;  // of the keys with this prefix
   int shift = max(0, 32 - __clz(static_cast<int>(high - low)) - kDigitBits);
   while (true) {  // the bins are zero here, and every thread knows it
-    for (int i = thread; i < count; i += kThreads) {
-      const std::uint32_t k = key(i);
-      if (k >= base && k <= last) atomicAdd(&shared.bins[(k - base) >> shift], 1);
+    for (int i = thread; i < count; i += kBatch * kThreads) {
+      std::uint32_t k[kBatch];
+#pragma unroll
+      for (int j = 0; j < kBatch; ++j) k[j] = i + j * kThreads < count ? key(i + j * kThreads) : 0;
+#pragma unroll
+      for (int j = 0; j < kBatch; ++j) {
+        if (i + j * kThreads < count && k[j] >= base && k[j] <= last)
+          atomicAdd(&shared.bins[(k[j] - base) >> shift], 1);
+      }
     }
     __syncthreads();
     // Each thread takes a run of bins, the first thread the highest.
@@ -155,11 +162,17 @@ __global__ void __launch_bounds__(kThreads) top_k_kernel(const TopKArgs args) {
 
   std::uint32_t low = 0xffffffffU;
   std::uint32_t high = 0;
-  for (int i = thread; i < others; i += kThreads) {
-    const std::uint32_t k = ordered_key(scores[i]);
-    if constexpr (InShared) keys[i] = k;
-    low = min(low, k);
-    high = max(high, k);
+  for (int i = thread; i < others; i += kBatch * kThreads) {
+    float score[kBatch];
+#pragma unroll
+    for (int j = 0; j < kBatch; ++j) score[j] = scores[min(i + j * kThreads, others - 1)];
+#pragma unroll
+    for (int j = 0; j < kBatch; ++j) {
+      const std::uint32_t k = ordered_key(score[j]);
+      if (InShared && i + j * kThreads < others) keys[i + j * kThreads] = k;
+      low = min(low, k);
+      high = max(high, k);
+    }
   }
   low = __reduce_min_sync(kAllLanes, low);
   high = __reduce_max_sync(kAllLanes, high);

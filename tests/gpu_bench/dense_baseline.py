@@ -55,7 +55,7 @@ def torch_implementations(batch, context, q_heads, copies):
     token_major = [torch.randn(2, batch, context, KV_HEADS, HEAD_DIM, dtype=torch.bfloat16, device="cuda")
                    for _ in range(copies)]
     for layout, copies_of in (("head_major", kv), ("token_major", [x.transpose(2, 3) for x in token_major])):
-        for backend in (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION, SDPBackend.EFFICIENT_ATTENTION):
+        for backend in (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION):
             def grouped(x, backend=backend):
                 with sdpa_kernel(backend):
                     return F.scaled_dot_product_attention(q, x[0], x[1], enable_gqa=True)
