@@ -120,7 +120,12 @@ void PagedAttention::launch(const PagedAttentionArgs& args, cudaStream_t stream)
   const int row_tiles = (rows + 15) / 16;
   const AttentionKernel kernel = kernel_for(cache_, row_tiles, tuning_.loader);
   p.row_blocks = (row_tiles + kernel.row_tiles - 1) / kernel.row_tiles;
-  p.warps = std::max(tuning_.warps, kernel.slices);
+  // One block per SM; where there are more, two smaller ones, so that they all start at once.
+  static const int sms = device_attribute(cudaDevAttrMultiProcessorCount);
+  const bool crowded = p.num_splits * p.num_lists * p.row_blocks * batch > sms && kernel.slices == 1;
+  const int warps = tuning_.warps > 0 ? tuning_.warps : crowded ? 4 : 8;
+  const int blocks_per_sm = tuning_.blocks_per_sm > 0 ? tuning_.blocks_per_sm : 8 / warps;
+  p.warps = std::max(warps, kernel.slices);
   const int groups = p.warps / kernel.slices;
 
   const int head_dim = static_cast<int>(cache_.shape.head_dim);
@@ -130,7 +135,7 @@ void PagedAttention::launch(const PagedAttentionArgs& args, cudaStream_t stream)
   const int merge_bytes = 1024 + groups * (kernel.row_tiles * 16 * 2 + block_rows * (head_dim + 8)) * 4;
   static const int per_sm = device_attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor);
   static const int per_block = device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
-  const int available = std::min(per_block, per_sm / tuning_.blocks_per_sm - 1024);
+  const int available = std::min(per_block, per_sm / blocks_per_sm - 1024);
   p.stages = std::min((available - fixed_bytes) / stage_bytes, 32);
   // More than 24 KB in flight per warp is no faster, and slower for fp8's small tiles.
   p.stages = std::min(p.stages, tuning_.stages > 0 ? tuning_.stages : 3 * kernel.slices);

@@ -19,9 +19,9 @@ enum class KvLoader : std::uint8_t {
 /// Launch shape; the defaults are the fastest ones measured (reports/published/kernels-h200.md).
 struct AttentionTuning {
   KvLoader loader = KvLoader::bulk_tensor;
-  int warps = 8;          // per block: 4 or 8
+  int warps = 0;          // per block: 4 or 8; 0: 8, or 4 where there are more blocks than SMs
   int stages = 0;         // tiles in flight per warp group; 0: three per warp of the group, if they fit
-  int blocks_per_sm = 1;  // that shared memory is divided among
+  int blocks_per_sm = 0;  // that shared memory is divided among; 0: one of 8 warps or two of 4
 };
 
 /// Partial results of one launch: what attention writes and the merge reads.

@@ -41,90 +41,143 @@ __device__ inline void clear_bins(Shared& shared) {
   for (int i = static_cast<int>(threadIdx.x); i < kBins; i += kThreads) shared.bins[i] = 0;
 }
 
-/// The last of the `wanted` largest keys: radix selection by 11-bit digits of the keys' own range, until so few keys
-/// share a prefix that each can be ranked against the others.
-template <class Key>
-__device__ void find_threshold(Shared& shared, int count, int wanted, std::uint32_t low, std::uint32_t high,
-                               Key&& key) {
+/// The float that `ordered_key` was made of.
+__device__ inline float value_of(std::uint32_t key) {
+  return __uint_as_float((key & 0x80000000U) != 0 ? key & 0x7fffffffU : ~key);
+}
+
+/// Counts the keys' bins, then finds the bin of the `wanted`-th largest key: shared.bin, shared.above and
+/// shared.bin_count. bin(key) is monotone and below kBins; keys without one have bin -1. Expects cleared bins.
+template <class Key, class Bin>
+__device__ void find_bin(Shared& shared, int count, int wanted, Key&& key, Bin&& bin) {
   const int thread = static_cast<int>(threadIdx.x);
   const int lane = thread & 31;
   const int warp = thread >> 5;
+  for (int i = thread; i < count; i += kThreads) {
+    const int b = bin(key(i));
+    if (b >= 0) atomicAdd(&shared.bins[b], 1);
+  }
+  __syncthreads();
+  // Each thread takes a run of four bins, the first thread the highest.
+  static_assert(kBins == 4 * kThreads);
+  const int4 run = reinterpret_cast<const int4*>(shared.bins)[kThreads - 1 - thread];
+  const int own = run.x + run.y + run.z + run.w;
+  int inclusive = own;
+#pragma unroll
+  for (int offset = 1; offset < 32; offset *= 2) {
+    const int from = __shfl_up_sync(kAllLanes, inclusive, offset);
+    if (lane >= offset) inclusive += from;
+  }
+  if (lane == 31) shared.warp_sums[warp] = inclusive;
+  __syncthreads();
+#pragma unroll
+  for (int w = 0; w < kWarps; ++w) inclusive += w < warp ? shared.warp_sums[w] : 0;
+  if (inclusive >= wanted && inclusive - own < wanted) {
+    int above = inclusive - own;
+    int b = kBins - 1 - thread * 4;
+    while (above + shared.bins[b] < wanted) above += shared.bins[b--];
+    shared.above = above;
+    shared.bin = b;
+    shared.bin_count = shared.bins[b];
+    shared.num_candidates = 0;
+  }
+  __syncthreads();
+}
+
+/// Ranks the at most kMaxCandidates keys for which is_candidate(key) against each other.
+template <class Key, class Predicate>
+__device__ void rank_candidates(Shared& shared, int count, int wanted, Key&& key, Predicate&& is_candidate) {
+  const int thread = static_cast<int>(threadIdx.x);
+  for (int i = thread; i < count; i += kThreads) {
+    const std::uint32_t k = key(i);
+    if (is_candidate(k)) shared.candidates[atomicAdd(&shared.num_candidates, 1)] = k;
+  }
+  __syncthreads();
+  const int candidates = shared.num_candidates;
+  if (thread < candidates) {
+    const std::uint32_t mine = shared.candidates[thread];
+    int greater = 0;
+    int equal = 0;
+    for (int i = 0; i < candidates; ++i) {
+      greater += shared.candidates[i] > mine ? 1 : 0;
+      equal += shared.candidates[i] == mine ? 1 : 0;
+    }
+    if (greater < wanted && greater + equal >= wanted) {  // equal candidates write the same
+      shared.threshold = mine;
+      shared.equal_taken = wanted - greater;
+    }
+  }
+  __syncthreads();
+}
+
+/// The smallest and largest of all threads' values, in every thread.
+__device__ inline void block_range(Shared& shared, std::uint32_t& low, std::uint32_t& high) {
+  low = __reduce_min_sync(kAllLanes, low);
+  high = __reduce_max_sync(kAllLanes, high);
+  if (threadIdx.x % 32 == 0) {
+    shared.low[threadIdx.x / 32] = low;
+    shared.high[threadIdx.x / 32] = high;
+  }
+  __syncthreads();
+#pragma unroll
+  for (int w = 0; w < kWarps; ++w) {
+    low = min(low, shared.low[w]);
+    high = max(high, shared.high[w]);
+  }
+}
+
+/// The last of the `wanted` largest keys, all within [low, high]. First by bins of equal width in value, which spread
+/// scores evenly; if one bin holds too many to rank, or the range is not finite, by 11-bit digits of the keys' range.
+template <class Key>
+__device__ void find_threshold(Shared& shared, int count, int wanted, std::uint32_t low, std::uint32_t high,
+                               Key&& key) {
+  const float lowest = value_of(low);
+  const float scale = static_cast<float>(kBins) / (value_of(high) - lowest);
+  if (isfinite(scale) && scale > 0) {
+    const auto bin = [&](std::uint32_t k) {
+      return min(kBins - 1, static_cast<int>((value_of(k) - lowest) * scale));  // monotone: so is each rounding
+    };
+    find_bin(shared, count, wanted, key, bin);
+    const int found = shared.bin;
+    wanted -= shared.above;
+    const auto in_bin = [&](std::uint32_t k) { return bin(k) == found; };
+    if (shared.bin_count <= kMaxCandidates) {
+      rank_candidates(shared, count, wanted, key, in_bin);
+      return;
+    }
+    low = 0xffffffffU;
+    high = 0;
+    for (int i = static_cast<int>(threadIdx.x); i < count; i += kThreads) {
+      const std::uint32_t k = key(i);
+      if (!in_bin(k)) continue;
+      low = min(low, k);
+      high = max(high, k);
+    }
+    clear_bins(shared);
+    block_range(shared, low, high);
+  }
   std::uint32_t base = low;
   std::uint32_t last = high;  // of the keys with this prefix
   int shift = max(0, 32 - __clz(static_cast<int>(high - low)) - kDigitBits);
-  while (true) {  // the bins are zero here, and every thread knows it
-    for (int i = thread; i < count; i += kBatch * kThreads) {
-      std::uint32_t k[kBatch];
-#pragma unroll
-      for (int j = 0; j < kBatch; ++j) k[j] = i + j * kThreads < count ? key(i + j * kThreads) : 0;
-#pragma unroll
-      for (int j = 0; j < kBatch; ++j) {
-        if (i + j * kThreads < count && k[j] >= base && k[j] <= last)
-          atomicAdd(&shared.bins[(k[j] - base) >> shift], 1);
-      }
-    }
-    __syncthreads();
-    // Each thread takes a run of bins, the first thread the highest.
-    constexpr int kRun = kBins / kThreads;
-    const int top = kBins - 1 - thread * kRun;
-    static_assert(kRun == 4);
-    const int4 run = reinterpret_cast<const int4*>(shared.bins)[kThreads - 1 - thread];
-    const int own = run.x + run.y + run.z + run.w;
-    int inclusive = own;
-#pragma unroll
-    for (int offset = 1; offset < 32; offset *= 2) {
-      const int from = __shfl_up_sync(kAllLanes, inclusive, offset);
-      if (lane >= offset) inclusive += from;
-    }
-    if (lane == 31) shared.warp_sums[warp] = inclusive;
-    __syncthreads();
-#pragma unroll
-    for (int w = 0; w < kWarps; ++w) inclusive += w < warp ? shared.warp_sums[w] : 0;
-    if (inclusive >= wanted && inclusive - own < wanted) {
-      int above = inclusive - own;
-      int bin = top;
-      while (above + shared.bins[bin] < wanted) above += shared.bins[bin--];
-      shared.above = above;
-      shared.bin = bin;
-      shared.bin_count = shared.bins[bin];
-      shared.num_candidates = 0;
-    }
-    __syncthreads();
+  while (true) {
+    find_bin(shared, count, wanted, key,
+             [&](std::uint32_t k) { return k >= base && k <= last ? static_cast<int>((k - base) >> shift) : -1; });
     wanted -= shared.above;
     base += static_cast<std::uint32_t>(shared.bin) << shift;
     last = base + ((1U << shift) - 1);
-    const int in_bin = shared.bin_count;
-    if (in_bin == wanted || shift == 0) {  // the whole bin; or one value, of which `wanted`
-      if (thread == 0) {
-        shared.threshold = base;
-        shared.equal_taken = in_bin == wanted && shift > 0 ? 0x7fffffff : wanted;
-      }
-      break;
-    }
-    if (in_bin <= kMaxCandidates) {
-      for (int i = thread; i < count; i += kThreads) {
-        const std::uint32_t k = key(i);
-        if (k >= base && k <= last) shared.candidates[atomicAdd(&shared.num_candidates, 1)] = k;
-      }
-      __syncthreads();
-      if (thread < in_bin) {
-        const std::uint32_t mine = shared.candidates[thread];
-        int greater = 0;
-        int equal = 0;
-        for (int i = 0; i < in_bin; ++i) {
-          greater += shared.candidates[i] > mine ? 1 : 0;
-          equal += shared.candidates[i] == mine ? 1 : 0;
-        }
-        if (greater < wanted && greater + equal >= wanted) {  // equal candidates write the same
-          shared.threshold = mine;
-          shared.equal_taken = wanted - greater;
-        }
-      }
-      break;
+    if (shift == 0) break;
+    if (shared.bin_count <= kMaxCandidates) {
+      rank_candidates(shared, count, wanted, key, [&](std::uint32_t k) { return k >= base && k <= last; });
+      return;
     }
     shift = max(0, shift - kDigitBits);
+    __syncthreads();
     clear_bins(shared);
     __syncthreads();
+  }
+  if (threadIdx.x == 0) {  // one value, of which the first `wanted`
+    shared.threshold = base;
+    shared.equal_taken = wanted;
   }
   __syncthreads();
 }
@@ -174,25 +227,13 @@ __global__ void __launch_bounds__(kThreads) top_k_kernel(const TopKArgs args) {
       high = max(high, k);
     }
   }
-  low = __reduce_min_sync(kAllLanes, low);
-  high = __reduce_max_sync(kAllLanes, high);
-  if (lane == 0) {
-    shared.low[warp] = low;
-    shared.high[warp] = high;
-  }
-  __syncthreads();
-#pragma unroll
-  for (int w = 0; w < kWarps; ++w) {
-    low = min(low, shared.low[w]);
-    high = max(high, shared.high[w]);
-  }
+  block_range(shared, low, high);
   const auto key = [&](int i) { return InShared ? keys[i] : ordered_key(scores[i]); };
   find_threshold(shared, others, wanted, low, high, key);
 
   // In ascending order: each warp takes a contiguous share and counts it, then writes at its offset.
   const std::uint32_t threshold = shared.threshold;
   const int equal_taken = shared.equal_taken;
-  const bool whole_bin = equal_taken == 0x7fffffff;
   const int share = ((others + kThreads - 1) / kThreads) * 32;
   const int begin = min(others, warp * share);
   const int end = min(others, begin + share);
@@ -201,8 +242,8 @@ __global__ void __launch_bounds__(kThreads) top_k_kernel(const TopKArgs args) {
   for (int base = begin; base < end; base += 32) {
     const int i = base + lane;
     const std::uint32_t k = i < end ? key(i) : 0;
-    greater += __popc(__ballot_sync(kAllLanes, i < end && (k > threshold || (whole_bin && k == threshold))));
-    equal += __popc(__ballot_sync(kAllLanes, i < end && k == threshold && !whole_bin));
+    greater += __popc(__ballot_sync(kAllLanes, i < end && k > threshold));
+    equal += __popc(__ballot_sync(kAllLanes, i < end && k == threshold));
   }
   if (lane == 0) {
     shared.low[warp] = static_cast<std::uint32_t>(greater);
@@ -219,8 +260,8 @@ __global__ void __launch_bounds__(kThreads) top_k_kernel(const TopKArgs args) {
   for (int base = begin; base < end; base += 32) {
     const int i = base + lane;
     const std::uint32_t k = i < end ? key(i) : 0;
-    const bool is_greater = i < end && (k > threshold || (whole_bin && k == threshold));
-    const bool is_equal = i < end && k == threshold && !whole_bin;
+    const bool is_greater = i < end && k > threshold;
+    const bool is_equal = i < end && k == threshold;
     const unsigned greater_mask = __ballot_sync(kAllLanes, is_greater);
     const unsigned equal_mask = __ballot_sync(kAllLanes, is_equal);
     const unsigned below = (1U << lane) - 1;
