@@ -2,7 +2,7 @@
 #if defined(__AVX2__) && defined(__FMA__)
 
 #define FORWARD_MATH_EIGEN EigenAvx2
-#include "kernels/forward/forward_math_body.h"
+#include "kernels/forward/forward_math_body.inc"
 
 namespace retrosim::kernels {
 

@@ -1,5 +1,5 @@
 #define FORWARD_MATH_EIGEN EigenBaseline
-#include "kernels/forward/forward_math_body.h"
+#include "kernels/forward/forward_math_body.inc"
 
 namespace retrosim::kernels {
 
