@@ -37,6 +37,8 @@ class DeviceLinear {
   std::int64_t n() const { return n_; }
   std::int64_t k() const { return k_; }
   MatmulPath path() const { return path_; }
+  const void* weights() const { return weights_.data(); }
+  std::int64_t weight_bytes() const { return static_cast<std::int64_t>(weights_.size()); }
   /// Bytes that run() may write to `output`.
   std::int64_t output_bytes(std::int64_t rows) const;
 

@@ -255,6 +255,8 @@ void StepExecutor::Impl::add(const Op& op, const RopeAppendShape& shape, cudaStr
     args.refresh = config.widen_summaries ? host::SummaryRefresh::widen : host::SummaryRefresh::recompute;
     args.summaries = layer_state(op).summaries.data();
   }
+  args.prefetch = layer_weights(op).o.weights();
+  args.prefetch_bytes = std::min(tuning.selection_prefetch_bytes, layer_weights(op).o.weight_bytes());
   rope_append(args, stream);
   has_selection = false;
 }

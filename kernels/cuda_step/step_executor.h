@@ -14,7 +14,9 @@
 namespace retrosim::kernels::cuda {
 
 struct StepTuning {
-  // Of o_proj's weights, bytes per block that are asked into L2 while attention still runs.
+  // Of o_proj's weights, bytes that rope_append asks into L2 while page selection leaves memory idle.
+  std::int64_t selection_prefetch_bytes = 0;
+  // Of o_proj's weights, bytes per block that it asks into L2 itself while attention still runs.
   std::int64_t o_prefetch_bytes_per_block = 160 << 10;
   // The same for the other products.
   std::int64_t prefetch_bytes_per_block = 0;

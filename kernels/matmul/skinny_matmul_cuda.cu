@@ -131,6 +131,7 @@ __global__ void __launch_bounds__(kThreads, kColumnTiles == 1 ? 2 : 1) skinny_ma
     return;
   }
 #else
+  allow_next_kernel();
   if (warp == kWarps) return;
   const unsigned char* stream =
       p.packed + static_cast<std::int64_t>(first) * p.stages * kStageBytes + warp * 2048 + lane * 16;
@@ -154,6 +155,7 @@ __global__ void __launch_bounds__(kThreads, kColumnTiles == 1 ? 2 : 1) skinny_ma
       uint4 a[4];
 #if __CUDA_ARCH__ >= 900
       wait_barrier(&shared.full[slot], parity);
+      __syncwarp();  // lanes may leave the wait one by one
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         a[i] = *reinterpret_cast<const uint4*>(&shared.ring[slot][warp * 2048 + i * 512 + lane * 16]);
@@ -194,6 +196,7 @@ __global__ void __launch_bounds__(kThreads, kColumnTiles == 1 ? 2 : 1) skinny_ma
       sums[warp][row][lane / 4 + 8] = acc[tile][2];
       sums[warp][row + 1][lane / 4 + 8] = acc[tile][3];
     }
+    __syncwarp();  // a warp that arrives in parts would count more than once
     asm volatile("bar.sync 1, %0;" ::"n"(kWarps * 32) : "memory");
     const int row = static_cast<int>(threadIdx.x) / 16;
     const int column = (unit - split * p.tiles) * 16 + static_cast<int>(threadIdx.x) % 16;
@@ -221,7 +224,7 @@ __global__ void pack(SkinnyPlan plan, const __nv_bfloat16* weights, uint4* packe
   const std::int64_t stage = unit / plan.tiles * plan.stages + stage_of_all % plan.stages;
   const std::int64_t row = unit % plan.tiles * 16 + lane / 4;
   const std::int64_t column = stage * kStageColumns + warp * 64 + quarter / 2 * 32 + (lane & 3) * 8 + quarter % 2 * 4;
-  __nv_bfloat16 out[8];
+  alignas(16) __nv_bfloat16 out[8];
 #pragma unroll
   for (int i = 0; i < 8; ++i) {
     // a0 a1: row g; a2 a3: row g + 8; then the same with the next two columns.
@@ -276,7 +279,10 @@ void skinny_matmul(const SkinnyPlan& plan, const SkinnyMatmulArgs& a, int sm_cou
                      .bias = a.bias,
                      .y = a.y,
                      .partials = a.partials};
-  const auto blocks = static_cast<int>(std::min<std::int64_t>(sm_count, plan.units()));
+  // As many units per block as with a block on every SM, but no more blocks than that takes: the SMs left over hold the
+  // small kernels between products, and no product waits for one of those to end before its last block can start.
+  const std::int64_t units_per_block = (plan.units() + sm_count - 1) / sm_count;
+  const auto blocks = static_cast<int>((plan.units() + units_per_block - 1) / units_per_block);
   a.rows <= 8 ? launch<1>(p, blocks, stream) : launch<2>(p, blocks, stream);
 }
 

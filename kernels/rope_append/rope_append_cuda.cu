@@ -99,6 +99,20 @@ __device__ __forceinline__ void rotate(HeadVector& v, std::int64_t position, con
   }
 }
 
+// Every block asks for its share, a warp's lanes in turn.
+__device__ __forceinline__ void prefetch_share(const void* data, std::int64_t bytes, int lane) {
+#if __CUDA_ARCH__ >= 900
+  constexpr std::int64_t kPiece = 16384;
+  const std::int64_t blocks = static_cast<std::int64_t>(gridDim.x) * gridDim.y;
+  const std::int64_t block = static_cast<std::int64_t>(blockIdx.y) * gridDim.x + blockIdx.x;
+  for (std::int64_t piece = block * 32 + lane; piece < bytes / kPiece; piece += blocks * 32) {
+    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(static_cast<const char*>(data) + piece * kPiece),
+                 "r"(static_cast<int>(kPiece))
+                 : "memory");
+  }
+#endif
+}
+
 // Block (x, b): x < num_kv_heads stores K and V of that head for all rows and refreshes its summaries; the others
 // rotate one query head each.
 template <typename T, typename Kv, typename In>
@@ -119,6 +133,7 @@ __global__ void __launch_bounds__(kThreads) rope_append_kernel(const RopeAppendA
   }
   wait_for_previous_kernel();
 
+  if (warp == kWarps - 1) prefetch_share(a.prefetch, a.prefetch_bytes, lane);
   const std::int64_t t = __ldcg(a.table.context_lens + b) - 1;
   const std::int64_t row_size = (a.num_q_heads + 2 * shape.num_kv_heads) * head_dim;
   const std::int64_t first_row = b * a.window;

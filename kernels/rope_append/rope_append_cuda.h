@@ -33,6 +33,10 @@ struct RopeAppendArgs {
   void* summaries = nullptr;
   // [batch * window, num_q_heads, head_dim] in activation_dtype(cache.dtype)
   void* q = nullptr;
+
+  // Weights of a later product to ask into L2, while page selection leaves memory idle: 16-byte aligned.
+  const void* prefetch = nullptr;
+  std::int64_t prefetch_bytes = 0;
 };
 
 /// Enqueues one kernel. Throws InputError for a dtype or a head size (even, at most 256) that there is no kernel for.

@@ -6,6 +6,7 @@
 
 #include "kernels/cuda_step/step_executor.h"
 #include "kernels/host_decoder.h"
+#include "model/error.h"
 #include "tests/kernels/cuda_test_support.h"
 #include "tests/kernels/random_model.h"
 #include "tests/kernels/retro_oracle.h"
