@@ -48,7 +48,12 @@ StepPlan plan_steps(const TraceReader& trace, const DecodeConfig& config, std::i
   }
   // The start whose context is the target's, else the nearest.
   const std::int64_t last_start = trace.num_steps() - num_steps;
-  const std::int64_t base = std::clamp(config.context - 1 - trace.header().first_position, warm_up, last_start);
+  const std::int64_t same_context = config.context - 1 - trace.header().first_position;
+  std::int64_t base = std::clamp(same_context, warm_up, last_start);
+  if (base != same_context) {
+    // Any start near will do: warm up from a chunk's first step, so that no chunk is decoded for its last steps.
+    base = trace.chunk(trace.chunk_of_step(base - warm_up)).first_step + warm_up;
+  }
   plan.starts = config.batch == 1 ? 1 : std::min(last_start - warm_up + 1, kSpreadPerStep * num_steps);
   plan.first = std::clamp(base - plan.starts / 2, warm_up, last_start - plan.starts + 1);
   plan.count = plan.starts - 1 + num_steps;

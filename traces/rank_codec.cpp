@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 namespace retrosim {
 namespace {
+
+constexpr std::size_t kShortList = 4096;  // pages
 
 std::uint8_t zigzag(std::uint8_t difference) {
   return static_cast<std::uint8_t>((difference << 1) ^ ((difference & 0x80) != 0 ? 0xFF : 0));
@@ -27,7 +30,6 @@ void RankCodec::start_step(std::int64_t num_pages) {
   for (auto page = static_cast<PageId>(order_.size()); page < num_pages; ++page) order_.push_back(page);
   listed_.resize(order_.size(), 0);
   last_mass_.resize(order_.size(), 0);
-  remaining_.fill(order_.size());
 }
 
 void RankCodec::finish_step(std::span<const PageId> pages, std::span<const std::uint8_t> mass) {
@@ -49,6 +51,7 @@ std::uint8_t RankCodec::encode(std::span<const PageId> pages, std::span<const st
                                std::int64_t num_pages, std::span<std::uint32_t> page_codes,
                                std::span<std::uint8_t> mass_codes) {
   start_step(num_pages);
+  remaining_.fill(order_.size());
   place_.resize(order_.size());
   for (std::uint32_t i = 0; i < order_.size(); ++i) place_[order_[i]] = i;
   const bool first = rank_mass_.empty();
@@ -76,9 +79,21 @@ bool RankCodec::decode(std::span<const std::uint32_t> page_codes, std::span<cons
                        std::uint8_t mass_shift, std::int64_t num_pages, std::span<PageId> pages,
                        std::span<std::uint8_t> mass) {
   start_step(num_pages);
-  for (std::size_t i = 0; i < page_codes.size(); ++i) {
-    if (page_codes[i] >= remaining_.size()) return false;
-    pages[i] = order_[remaining_.take(page_codes[i])];
+  if (order_.size() <= kShortList) {
+    // Taking a page moves the better ones of R up by one: a few hundred bytes, cheaper than any bookkeeping.
+    PageId* left = order_.data();
+    for (std::size_t i = 0; i < page_codes.size(); ++i, ++left) {
+      const std::size_t k = page_codes[i];
+      if (k >= order_.size() - i) return false;
+      pages[i] = left[k];
+      std::memmove(left + 1, left, k * sizeof(PageId));
+    }
+  } else {
+    remaining_.fill(order_.size());
+    for (std::size_t i = 0; i < page_codes.size(); ++i) {
+      if (page_codes[i] >= remaining_.size()) return false;
+      pages[i] = order_[remaining_.take(page_codes[i])];
+    }
   }
   if (rank_mass_.empty()) {
     std::uint8_t above = 0;

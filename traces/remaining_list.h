@@ -1,8 +1,9 @@
 // The positions 0..n-1 of a list from which one after the other is taken: which is the k-th left, and the how-many-th
-// left is this one. One bit per position, a count per 64.
+// left is this one. One bit per position; for each word of 64 bits how many are left before it in its group of 16
+// words, and for each group how many are left before it. Finding and updating are loops without branches, so that the
+// next take need not wait for a guess about this one.
 #pragma once
 
-#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -14,48 +15,65 @@ class RemainingList {
  public:
   /// All of 0..n-1 are there again.
   void fill(std::size_t n) {
-    const std::size_t words = (n + 63) / 64;
-    bits_.assign(words, ~std::uint64_t{0});
-    left_.assign(words, 64);
-    if (n % 64 != 0) {
-      bits_.back() = (std::uint64_t{1} << (n % 64)) - 1;
-      left_.back() = static_cast<std::uint16_t>(n % 64);
+    const std::size_t groups = (n + kGroup - 1) / kGroup;
+    bits_.assign(groups * kWords, ~std::uint64_t{0});
+    before_word_.resize(groups * kWords);
+    before_group_.resize(groups);
+    for (std::size_t group = 0; group < groups; ++group)
+      before_group_[group] = static_cast<std::uint32_t>(group * kGroup);
+    for (std::size_t word = 0; word < groups * kWords; ++word) {
+      before_word_[word] = static_cast<std::int16_t>(word % kWords * 64);
     }
-    total_ = n;
-    first_ = 0;
+    size_ = n;
   }
 
-  std::size_t size() const { return total_; }
+  std::size_t size() const { return size_; }
 
   /// Takes the k-th position left, k < size().
   std::uint32_t take(std::uint32_t k) {
-    while (left_[first_] == 0) ++first_;
-    std::size_t word = first_;
-    while (k >= left_[word]) k -= left_[word++];
-    const unsigned bit = select(bits_[word], k);
-    remove(word, bit);
+    // Groups and words after the one that holds it are those with more than k left before them; they lose one.
+    std::size_t after = 0;
+    for (std::uint32_t& before : before_group_) {
+      const std::uint32_t later = before > k ? 1 : 0;
+      before -= later;
+      after += later;
+    }
+    const std::size_t group = before_group_.size() - 1 - after;
+    const auto rest = static_cast<std::int16_t>(k - before_group_[group]);
+    std::int16_t* words = before_word_.data() + group * kWords;
+    std::int16_t later_words = 0;
+    for (std::size_t i = 0; i < kWords; ++i) {
+      const auto later = static_cast<std::int16_t>(words[i] > rest ? 1 : 0);
+      words[i] = static_cast<std::int16_t>(words[i] - later);
+      later_words = static_cast<std::int16_t>(later_words + later);
+    }
+    const std::size_t in_group = kWords - 1 - static_cast<std::size_t>(later_words);
+    const std::size_t word = group * kWords + in_group;
+    const unsigned bit = select(bits_[word], static_cast<std::uint32_t>(rest - words[in_group]));
+    bits_[word] &= ~(std::uint64_t{1} << bit);
+    --size_;
     return static_cast<std::uint32_t>(word * 64 + bit);
   }
 
   /// Takes `position`, which must be left; returns how many before it are left.
   std::uint32_t take_position(std::uint32_t position) {
     const std::size_t word = position / 64;
-    const unsigned bit = position % 64;
-    std::uint32_t before = 0;
-    for (std::size_t i = 0; i < word; ++i) before += left_[i];
-    before += static_cast<std::uint32_t>(std::popcount(bits_[word] & ((std::uint64_t{1} << bit) - 1)));
-    remove(word, bit);
-    return before;
+    const std::size_t group = position / kGroup;
+    const std::uint64_t bit = std::uint64_t{1} << (position % 64);
+    const std::uint32_t k = before_group_[group] + static_cast<std::uint32_t>(before_word_[word]) +
+                            static_cast<std::uint32_t>(std::popcount(bits_[word] & (bit - 1)));
+    for (std::size_t i = group + 1; i < before_group_.size(); ++i) --before_group_[i];
+    for (std::size_t i = word + 1; i < (group + 1) * kWords; ++i) --before_word_[i];
+    bits_[word] &= ~bit;
+    --size_;
+    return k;
   }
 
  private:
-  void remove(std::size_t word, unsigned bit) {
-    bits_[word] &= ~(std::uint64_t{1} << bit);
-    --left_[word];
-    --total_;
-  }
+  static constexpr std::size_t kWords = 16;           // of a group
+  static constexpr std::size_t kGroup = kWords * 64;  // positions
 
-  /// Index of the k-th set bit, k below their number: halves the word while the answer is in its upper part.
+  /// Index of the k-th set bit, k below their number.
   static unsigned select(std::uint64_t bits, std::uint32_t k) {
     // Set bits of each pair, nibble and byte, then of each byte and all bytes below it.
     const std::uint64_t pairs = bits - ((bits >> 1) & 0x5555555555555555U);
@@ -81,10 +99,10 @@ class RemainingList {
     return at + (k >= low_bit ? 1 : 0);
   }
 
-  std::vector<std::uint64_t> bits_;  // [n / 64]
-  std::vector<std::uint16_t> left_;  // [n / 64], set bits of each
-  std::size_t total_ = 0;
-  std::size_t first_ = 0;  // words before it are empty
+  std::vector<std::uint64_t> bits_;          // [groups * kWords], set: left (also beyond n, where nobody asks)
+  std::vector<std::int16_t> before_word_;    // [groups * kWords], left before the word in its group
+  std::vector<std::uint32_t> before_group_;  // [groups], left before the group
+  std::size_t size_ = 0;
 };
 
 }  // namespace retrosim

@@ -131,7 +131,8 @@ TEST_F(DemandTest, MapsOntoAnotherShapeAtTheSameRelativeBudget) {
     }
   }
   // Depths of the target's 8 sparse layers, (i + 0.5) / 8, lie nearest to those of recorded layers 2 and 3, 0.25 and
-  // 0.75: four layers each; heads 0 1 0 1 0. The last 40 steps are the nearest contexts.
+  // 0.75: four layers each; heads 0 1 0 1 0. The last 40 steps are the nearest contexts; warm-up then begins with the
+  // chunk that holds step 57, at step 48: steps 51 to 90 are used.
   SyntheticRankings rankings(header(), 0.3, 5);
   std::vector<HeadReplay> replays(8, HeadReplay(*config.policy, 16, 4, false));
   double expected = 0;
@@ -140,7 +141,7 @@ TEST_F(DemandTest, MapsOntoAnotherShapeAtTheSameRelativeBudget) {
     for (std::size_t at = 4; at < 8; ++at) {
       const HeadStep& step = replays[at].advance(
           {recorded.position, recorded.num_pages, recorded.pages[at], recorded.mass[at], recorded.rest[at]});
-      if (i < 60) continue;
+      if (i < 51 || i > 90) continue;
       const auto unseen = static_cast<double>(step.unseen[1] + step.unseen[2] + step.unseen[3]);
       expected += 4 * (at % 2 == 0 ? 3 : 2) * 154 * unseen / static_cast<double>(step.pages_loaded);
     }
