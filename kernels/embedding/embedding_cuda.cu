@@ -12,8 +12,10 @@ constexpr int kThreads = 256;
 
 template <typename T>
 __global__ void __launch_bounds__(kThreads) embedding_kernel(const EmbeddingArgs a) {
-  allow_next_kernel();
   wait_for_previous_kernel();
+  // Not earlier: the step's other kernels may read context lengths, row counts and k before they wait, and the last
+  // kernel of the step before, which writes them, has ended only now.
+  allow_next_kernel();
   const auto* row = static_cast<const T*>(a.table) +
                     static_cast<std::int64_t>(__ldcg(a.tokens + blockIdx.x * a.token_stride)) * a.hidden_size;
   for (std::int64_t column = threadIdx.x * 8; column < a.hidden_size; column += kThreads * 8) {
