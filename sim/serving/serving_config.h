@@ -1,0 +1,53 @@
+// What is served, by how many replicas, under which scheduler.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "model/decode_config.h"
+#include "model/gpu_profile.h"
+
+namespace retrosim {
+
+/// Retrospection's extra page visits, per page loaded in a sparse layer (method.md, "exposure"): a trace says.
+struct UnseenShare {
+  double visits = 0;    // sum over s = 1..w-1 of |U_s|, over k
+  double in_union = 0;  // |U_1| u ... u |U_{w-1}|, over k; at most visits and at most 1
+};
+
+enum class Routing : std::uint8_t { round_robin, least_loaded };
+
+/// Throws InputError listing the names: round-robin, least-loaded.
+Routing parse_routing(std::string_view text);
+std::string_view name_of(Routing routing);
+
+struct ServingConfig {
+  DecodeConfig decode;  // model, policy, window, page size, TP, dtypes; its batch and context are not used
+  UnseenShare unseen;   // zero for window 1
+  int num_replicas = 1;
+  Routing routing = Routing::least_loaded;
+
+  // The scheduler, by vLLM's names.
+  int max_num_seqs = 256;
+  std::int64_t max_num_batched_tokens = 2048;  // rows of one step: prompt tokens, and `window` per decoding sequence
+  std::int64_t max_model_len = 0;              // tokens; 0: the model's
+  bool reserve_full_prompt = true;  // admit a request only when blocks for its whole prompt are free, not for a chunk
+
+  // GPU memory.
+  double gpu_memory_utilization = 0.9;
+  std::optional<std::int64_t> activation_bytes;     // per GPU; default: default_activation_bytes()
+  std::int64_t runtime_bytes = 0;                   // per GPU: CUDA context, graphs, communication buffers
+  std::optional<std::int64_t> num_blocks_override;  // KV blocks per replica, instead of what memory allows
+
+  // Host time between the end of a step and the launch of the next, added to every step.
+  double step_overhead_s = 0;
+  bool exact_steps = false;  // simulate the step graph of every step instead of interpolating between contexts
+
+  std::int64_t context_limit() const { return max_model_len > 0 ? max_model_len : decode.llm.max_position; }
+};
+
+/// Throws InputError naming the field.
+void validate(const ServingConfig& config);
+
+}  // namespace retrosim

@@ -1,0 +1,43 @@
+// Discrete-event simulation of replicas that serve a workload.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "sim/serving/kv_blocks.h"
+#include "sim/serving/serving_config.h"
+#include "sim/serving/serving_log.h"
+#include "sim/workload/request.h"
+
+namespace retrosim {
+
+/// How far the latencies that were used lie from those of the step graph, on steps drawn from the run.
+struct StepAudit {
+  std::int64_t steps = 0;  // compared
+  double mean_abs_error = 0;
+  double max_abs_error = 0;
+};
+
+struct ServingRun {
+  std::vector<RequestRecord> requests;  // in the order of the workload
+  std::vector<SecondRecord> seconds;
+  DurationHistogram gaps;
+  ServingTotals totals;
+  ReplicaMemory memory;
+  StepAudit audit;
+  TimePs makespan = 0;  // from the first arrival to the end of the last step
+};
+
+struct ServingOptions {
+  /// 0: requests come when the workload says. Else that many clients send the workload's requests one after another: a
+  /// client's next request arrives when its last one has ended; arrival times are not used.
+  std::int64_t closed_loop_clients = 0;
+  std::int64_t audited_steps = 256;
+};
+
+/// Runs until every request has ended. Throws InfeasibleError when the model leaves no memory for KV blocks, InputError
+/// for an impossible configuration.
+ServingRun simulate_serving(const ServingConfig& config, const GpuProfile& gpu, const Workload& workload,
+                            const ServingOptions& options = {});
+
+}  // namespace retrosim
