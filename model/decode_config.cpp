@@ -1,5 +1,6 @@
 #include "model/decode_config.h"
 
+#include <cmath>
 #include <string>
 
 #include "model/error.h"
@@ -57,6 +58,7 @@ void validate(const DecodeConfig& config) {
   require(intermediate % tp == 0, "tensor_parallel_size", tp,
           "a divisor of the model's intermediate size " + std::to_string(intermediate));
   require(config.sm_count >= 1, "sm_count", config.sm_count, "at least 1 multiprocessor");
+  config.policy->validate(config);
 }
 
 StepDemand demand_without_unseen(const DecodeConfig& config) {
@@ -65,8 +67,10 @@ StepDemand demand_without_unseen(const DecodeConfig& config) {
   const std::int64_t rows = config.batch * config.llm.num_kv_heads;
   // The page being filled is always selected; it holds what is left over after the full pages.
   const std::int64_t on_last_page = config.context - (num_pages - 1) * config.page_size;
+  const double recalls = config.policy->expected_recalls(num_pages, config.page_size);
   const LayerDemand layer{.pages_loaded = rows * selected,
-                          .tokens_loaded = rows * ((selected - 1) * config.page_size + on_last_page)};
+                          .tokens_loaded = rows * ((selected - 1) * config.page_size + on_last_page),
+                          .recalled_pages = std::llround(static_cast<double>(rows) * recalls)};
   return {.context = config.context,
           .layers = std::vector<LayerDemand>(static_cast<std::size_t>(config.llm.num_layers), layer)};
 }

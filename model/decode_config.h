@@ -48,15 +48,19 @@ void validate(const DecodeConfig& config);
 /// model (before any tensor-parallel split).
 struct LayerDemand {
   std::int64_t pages_loaded = 0;
-  std::int64_t tokens_loaded = 0;  // valid tokens on them: the page being filled counts its own
-  std::int64_t unseen_visits = 0;  // sum over s = 1..w-1 of |U_s|
-  std::int64_t unseen_union = 0;   // |U_{1}|, the largest (U_{w-1} is within ... within U_1)
+  std::int64_t tokens_loaded = 0;   // valid tokens on them: the page being filled counts its own
+  std::int64_t unseen_visits = 0;   // sum over s = 1..w-1 of |U_s|
+  std::int64_t unseen_union = 0;    // |U_{1}|, the largest (U_{w-1} is within ... within U_1)
+  std::int64_t recalled_pages = 0;  // of pages_loaded, those that were not in GPU memory and came over PCIe
   friend bool operator==(const LayerDemand&, const LayerDemand&) = default;
 };
 
 /// Demand of one step; entries of dense layers are ignored.
 struct StepDemand {
-  std::int64_t context = 0;         // tokens, the current one included; may differ from the config's
+  std::int64_t context = 0;  // tokens, the current one included; may differ from the config's
+  // Position of the query in the text that the selection comes from; decides at which steps a policy that reuses its
+  // selections makes a new one. -1: context - 1.
+  std::int64_t position = -1;
   std::vector<LayerDemand> layers;  // [num_layers]
 };
 

@@ -47,18 +47,30 @@ class DecodeStep {
     add_attention_input(config_, local_, layer, norm, graph_);
     graph_.add(rope_append(layer, rows), "rope_append", layer);
     if (config_.is_sparse(layer)) {
-      const LayerDemand& demand = demand_.layers[static_cast<std::size_t>(layer)];
-      config_.policy->add_selection_ops({.config = config_,
-                                         .demand = demand,
-                                         .layer = layer,
-                                         .context = context_,
-                                         .num_pages = num_pages_,
-                                         .q_heads = local_.q_heads,
-                                         .kv_heads = local_.kv_heads},
-                                        graph_);
+      const LayerContext context = sparse_layer(layer);
+      config_.policy->add_selection_ops(context, graph_);
+      add_attention(layer, rows_per_sequence, rows);
+      config_.policy->add_after_attention_ops(context, graph_);
+    } else {
+      add_attention(layer, rows_per_sequence, rows);
     }
-    add_attention(layer, rows_per_sequence, rows);
     add_attention_output_and_mlp(config_, local_, layer, rows, graph_);
+  }
+
+  LayerContext sparse_layer(int layer) const {
+    const LayerDemand& demand = demand_.layers[static_cast<std::size_t>(layer)];
+    const std::int64_t all = config_.llm.num_kv_heads;
+    return {.config = config_,
+            .demand = demand,
+            .layer = layer,
+            .context = context_,
+            .num_pages = num_pages_,
+            .q_heads = local_.q_heads,
+            .kv_heads = local_.kv_heads,
+            .position = demand_.position >= 0 ? demand_.position : context_ - 1,
+            .pages_loaded = local_share(demand.pages_loaded, local_.kv_heads, all),
+            .tokens_loaded = local_share(demand.tokens_loaded, local_.kv_heads, all),
+            .recalled_pages = local_share(demand.recalled_pages, local_.kv_heads, all)};
   }
 
   RopeAppendShape rope_append(int layer, std::int64_t rows) const {
@@ -104,6 +116,7 @@ class DecodeStep {
         shape.tracks_last_loaded = true;
         shape.masked = config_.mask_unseen_rows;
       }
+      config_.policy->shape_attention(sparse_layer(layer), shape);
     } else {
       // Dense: all tokens, or the last ones of a sliding window; older queries have seen all of them.
       const std::int64_t window = config_.llm.layer_sliding_window.empty()

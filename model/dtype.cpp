@@ -15,13 +15,14 @@ std::string_view name_of(DType dtype) {
     case DType::fp8_e4m3: return "fp8";
     case DType::int8: return "int8";
     case DType::int4: return "int4";
+    case DType::int2: return "int2";
   }
   return "unknown";
 }
 
 DType parse_dtype(std::string_view text, std::string_view field) {
   using enum DType;
-  static constexpr std::array<std::pair<std::string_view, DType>, 14> kNames{{{"float32", f32},
+  static constexpr std::array<std::pair<std::string_view, DType>, 15> kNames{{{"float32", f32},
                                                                               {"fp32", f32},
                                                                               {"f32", f32},
                                                                               {"float", f32},
@@ -34,11 +35,12 @@ DType parse_dtype(std::string_view text, std::string_view field) {
                                                                               {"fp8", fp8_e4m3},
                                                                               {"fp8_e4m3", fp8_e4m3},
                                                                               {"int8", int8},
-                                                                              {"int4", int4}}};
+                                                                              {"int4", int4},
+                                                                              {"int2", int2}}};
   for (const auto& [name, dtype] : kNames) {
     if (name == text) return dtype;
   }
-  throw InputError("", field, text, "one of float32, bfloat16, float16, fp8, int8, int4");
+  throw InputError("", field, text, "one of float32, bfloat16, float16, fp8, int8, int4, int2");
 }
 
 }  // namespace retrosim

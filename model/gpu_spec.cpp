@@ -65,7 +65,8 @@ double GpuSpec::peak_flops_per_s(DType dtype) const {
     case DType::int8: return int8_ops_per_s > 0 ? int8_ops_per_s : bf16_flops_per_s;
     case DType::bf16:
     case DType::f16:
-    case DType::int4: return bf16_flops_per_s;  // int4 weights are widened before the product
+    case DType::int4:
+    case DType::int2: return bf16_flops_per_s;  // widened before the product
   }
   return bf16_flops_per_s;
 }

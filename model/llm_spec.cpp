@@ -4,6 +4,7 @@
 
 #include "model/embedded.h"
 #include "model/error.h"
+#include "model/kv_format.h"
 #include "model/json_reader.h"
 
 namespace retrosim {
@@ -43,7 +44,7 @@ std::int64_t LlmSpec::num_params() const {
 }
 
 std::int64_t LlmSpec::kv_bytes_per_token(DType kv_dtype) const {
-  return bytes_of(kv_dtype, 2 * std::int64_t{num_layers} * num_kv_heads * head_dim);
+  return kv_bytes(kv_dtype, std::int64_t{num_layers} * num_kv_heads, head_dim);
 }
 
 LlmSpec find_llm_spec(std::string_view name_or_path) {

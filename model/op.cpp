@@ -6,10 +6,10 @@ namespace retrosim {
 
 std::string_view name_of(OpKind kind) {
   static constexpr std::array<std::string_view, kNumOpKinds> kNames{
-      "embedding",         "rms_norm",       "matmul",       "rope_append",
-      "page_score",        "top_k",          "attention",    "attention_merge",
-      "prefill_attention", "silu_mul",       "sample",       "all_reduce",
-      "host_to_device",    "device_to_host", "host_compute", "moe_route"};
+      "embedding", "rms_norm",   "matmul",          "rope_append",       "page_score",
+      "top_k",     "attention",  "attention_merge", "prefill_attention", "silu_mul",
+      "sample",    "all_reduce", "host_to_device",  "device_to_host",    "host_compute",
+      "moe_route", "cache_pass"};
   return kNames.at(static_cast<std::size_t>(kind));
 }
 

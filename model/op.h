@@ -7,6 +7,7 @@
 #include <variant>
 
 #include "model/ops/attention.h"
+#include "model/ops/cache_pass.h"
 #include "model/ops/communication.h"
 #include "model/ops/elementwise.h"
 #include "model/ops/matmul.h"
@@ -32,8 +33,9 @@ enum class OpKind : std::uint8_t {
   device_to_host,
   host_compute,
   moe_route,
+  cache_pass,
 };
-inline constexpr int kNumOpKinds = 16;
+inline constexpr int kNumOpKinds = 17;
 
 /// The unit that does an operation's arithmetic.
 enum class Engine : std::uint8_t { cuda_core, tensor_core, host, copy };
@@ -43,9 +45,10 @@ enum class Stream : std::uint8_t { compute, copy_in, copy_out, host };
 inline constexpr int kNumStreams = 4;
 
 /// Shapes in the order of OpKind.
-using OpShape = std::variant<EmbeddingShape, RmsNormShape, MatmulShape, RopeAppendShape, PageScoreShape, TopKShape,
-                             AttentionShape, AttentionMergeShape, PrefillAttentionShape, SiluMulShape, SampleShape,
-                             AllReduceShape, HostToDeviceShape, DeviceToHostShape, HostComputeShape, MoeRouteShape>;
+using OpShape =
+    std::variant<EmbeddingShape, RmsNormShape, MatmulShape, RopeAppendShape, PageScoreShape, TopKShape, AttentionShape,
+                 AttentionMergeShape, PrefillAttentionShape, SiluMulShape, SampleShape, AllReduceShape,
+                 HostToDeviceShape, DeviceToHostShape, HostComputeShape, MoeRouteShape, CachePassShape>;
 static_assert(std::variant_size_v<OpShape> == kNumOpKinds);
 
 struct Op {

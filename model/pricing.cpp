@@ -42,6 +42,12 @@ std::uint64_t scatter(std::uint64_t cell) { return (cell * 0x9E3779B97F4A7C15ULL
 
 DType donor_of(DType dtype) { return dtype == DType::int8 ? DType::fp8_e4m3 : DType::bf16; }
 
+/// Profiles without samples of cache passes: those of a gather, else of top-k, which reads scores on CUDA cores too.
+std::map<std::string, KindProfile>::const_iterator cache_pass_donor(const GpuProfile& profile) {
+  const auto gather = profile.kinds.find("gather");
+  return gather != profile.kinds.end() ? gather : profile.kinds.find(kind_key(OpKind::top_k, DType::bf16));
+}
+
 bool has_dtype(OpKind kind) {
   return kind == OpKind::matmul || kind == OpKind::attention || kind == OpKind::prefill_attention;
 }
@@ -82,6 +88,9 @@ OpWork work_of(const Op& op, const GpuSpec& spec) {
   work.hbm_bytes = static_cast<double>(traffic.hbm() - (stays_in_l2 ? passing : 0));
   work.flops = op.flops();
   work.units = std::max(1.0, units_of(op));
+  if (const auto* attention = std::get_if<AttentionShape>(&op.shape)) {
+    work.dequantise_flops = dequantise_flops(attention->kv_dtype, 2 * attention->tokens_loaded * attention->head_dim);
+  }
   return work;
 }
 
@@ -107,7 +116,8 @@ Roofline make_roofline(const KindProfile& kind, const GpuSpec& spec, double peak
           .half_bandwidth_bytes = kind.half_bandwidth_bytes.value,
           .memory_half_units = kind.memory_half_units.value,
           .compute_half_units = kind.compute_half_units.value,
-          .s_per_unit = kind.unit_latency_s.value / spec.sm_count};
+          .s_per_unit = kind.unit_latency_s.value / spec.sm_count,
+          .s_per_dequantise_flop = 1.0 / (kind.compute_efficiency.value * spec.cuda_core_flops_per_s)};
 }
 
 Pricer::Pricer(const GpuProfile& profile) : profile_(profile) {
@@ -121,6 +131,7 @@ Pricer::Pricer(const GpuProfile& profile) : profile_(profile) {
       const bool borrowed = found == profile.kinds.end();
       if (borrowed) found = profile.kinds.find(kind_key(op, donor_of(dtype)));
       if (found == profile.kinds.end()) found = profile.kinds.find(kind_key(op, DType::bf16));
+      if (found == profile.kinds.end() && op == OpKind::cache_pass) found = cache_pass_donor(profile);
       if (found == profile.kinds.end()) {
         throw InputError(profile.name, "kinds." + kind_key(op, DType::bf16), "nothing", "parameters of this operation");
       }
@@ -218,6 +229,9 @@ Price Pricer::price(const Op& op) const {
     price.hbm_share = std::min(1.0, terms.hbm_s / price.body_s);
     (engine == Engine::tensor_core ? price.tensor_share : price.cuda_share) =
         std::min(1.0, terms.flops_s / price.body_s);
+    if (work.dequantise_flops > 0) {
+      price.cuda_share = std::min(1.0, work.dequantise_flops * entry.roofline.s_per_dequantise_flop / price.body_s);
+    }
   }
   if (price.fixed_s + terms.units_s >= std::max(terms.memory_s, terms.compute_s)) {
     price.bound = Bound::latency;

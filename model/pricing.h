@@ -5,7 +5,8 @@
 //   memory  = [(hbm_bytes + half_bandwidth_bytes) / (hbm_efficiency * HBM bandwidth) + l2_bytes / L2 bandwidth]
 //             * (1 + memory_half_units / units)                                     (0 when hbm_bytes and l2_bytes are
 //             0)
-//   compute = flops / (compute_efficiency * peak) * (1 + compute_half_units / units)
+//   compute = max(flops / (compute_efficiency * peak),
+//                 dequantise_flops / (compute_efficiency * CUDA-core peak)) * (1 + compute_half_units / units)
 //   latency = fixed_latency + (memory^4 + compute^4)^(1/4) + unit_latency * units / SMs
 //
 // (b + h) / B is Hockney's half-performance law in bytes, 1 + h / u the same in parallel work: few blocks cannot fill
@@ -18,6 +19,7 @@
 // output cache always come from HBM, as a decoding step streams far more than L2 between two uses of them.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
@@ -62,6 +64,7 @@ struct OpWork {
   double flops = 0;
   double units =
       1;  // blocks that can run side by side: 128 x 128 output tiles of a product, (sequence, KV head) pairs else
+  double dequantise_flops = 0;  // on CUDA cores, to widen stored elements before the product
 };
 
 OpWork work_of(const Op& op, const GpuSpec& spec);
@@ -76,6 +79,7 @@ struct Roofline {
   double memory_half_units = 0;
   double compute_half_units = 0;
   double s_per_unit = 0;
+  double s_per_dequantise_flop = 0;
 
   /// Times of the terms; `hbm_s` and `flops_s` are what a fully parallel operation would need of HBM and arithmetic.
   struct Terms {
@@ -92,7 +96,8 @@ struct Roofline {
     t.flops_s = work.flops * s_per_flop;
     const double ramp_s = work.hbm_bytes > 0 ? half_bandwidth_bytes * s_per_hbm_byte : 0.0;
     t.memory_s = (t.hbm_s + ramp_s + work.l2_bytes * s_per_l2_byte) * (1.0 + memory_half_units / work.units);
-    t.compute_s = t.flops_s * (1.0 + compute_half_units / work.units);
+    const double engines_s = std::max(t.flops_s, work.dequantise_flops * s_per_dequantise_flop);
+    t.compute_s = engines_s * (1.0 + compute_half_units / work.units);
     t.units_s = t.memory_s > 0 || t.compute_s > 0 ? s_per_unit * work.units : 0.0;
     const double memory2 = t.memory_s * t.memory_s;
     const double compute2 = t.compute_s * t.compute_s;
@@ -138,7 +143,7 @@ class Pricer {
   void price_link(const Op& op, const KindEntry& entry, const OpWork& work, Price& price) const;
 
   GpuProfile profile_;
-  std::array<std::array<KindEntry, 6>, kNumOpKinds> entries_;  // [kind][DType]
+  std::array<std::array<KindEntry, kNumDTypes>, kNumOpKinds> entries_;  // [kind][DType]
 };
 
 }  // namespace retrosim

@@ -15,6 +15,7 @@ void StepGraph::depend(Vertex from, Vertex to) {
 
 StepGraph::Vertex StepGraphBuilder::add(const OpShape& shape, const char* name, int layer, Stream stream) {
   const StepGraph::Vertex vertex = next_++;
+  const auto index = static_cast<std::size_t>(stream);
   if (updates_) {
     if (vertex >= graph_.size() || graph_.op(vertex).shape.index() != shape.index() ||
         graph_.op(vertex).layer != layer || graph_.op(vertex).stream != stream) {
@@ -22,14 +23,29 @@ StepGraph::Vertex StepGraphBuilder::add(const OpShape& shape, const char* name, 
     } else if (matches_) {
       graph_.op(vertex).shape = shape;
     }
+    last_[index] = vertex;
+    any_[index] = true;
+    awaited_[index].clear();
     return vertex;
   }
   graph_.add({.shape = shape, .name = name, .layer = layer, .stream = stream});
-  const auto index = static_cast<std::size_t>(stream);
   if (any_[index]) graph_.depend(last_[index], vertex);
+  for (const StepGraph::Vertex awaited : awaited_[index]) {
+    if (!any_[index] || awaited != last_[index]) graph_.depend(awaited, vertex);
+  }
+  awaited_[index].clear();
   last_[index] = vertex;
   any_[index] = true;
   return vertex;
+}
+
+void StepGraphBuilder::await(Stream stream, StepGraph::Vertex dependency) {
+  awaited_[static_cast<std::size_t>(stream)].push_back(dependency);
+}
+
+std::optional<StepGraph::Vertex> StepGraphBuilder::last(Stream stream) const {
+  const auto index = static_cast<std::size_t>(stream);
+  return any_[index] ? std::optional(last_[index]) : std::nullopt;
 }
 
 StepGraph::Vertex StepGraphBuilder::add_after(StepGraph::Vertex dependency, const OpShape& shape, const char* name,

@@ -5,6 +5,7 @@
 #include <array>
 #include <boost/graph/adjacency_list.hpp>
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -43,6 +44,10 @@ class StepGraphBuilder {
   /// The same, waiting for `dependency` on another stream as well.
   StepGraph::Vertex add_after(StepGraph::Vertex dependency, const OpShape& shape, const char* name, int layer,
                               Stream stream);
+  /// The next operation on `stream` waits for `dependency` as well.
+  void await(Stream stream, StepGraph::Vertex dependency);
+  /// The latest operation on `stream`; none when there is none yet.
+  std::optional<StepGraph::Vertex> last(Stream stream) const;
   /// False when the operations added so far were not the ones that the graph had: the graph must be built anew.
   bool matches() const { return matches_; }
   /// Operations added.
@@ -55,6 +60,7 @@ class StepGraphBuilder {
   std::size_t next_ = 0;
   std::array<StepGraph::Vertex, kNumStreams> last_{};
   std::array<bool, kNumStreams> any_{};
+  std::array<std::vector<StepGraph::Vertex>, kNumStreams> awaited_;
 };
 
 /// What a policy sees of the layer whose selection operations it adds.
@@ -66,6 +72,11 @@ struct LayerContext {
   std::int64_t num_pages = 0;  // per sequence
   std::int64_t q_heads = 0;    // on this GPU
   std::int64_t kv_heads = 0;   // on this GPU
+  std::int64_t position = 0;   // of the query (StepDemand::position)
+  // The demand's counts on this GPU, summed over the batch and its KV heads.
+  std::int64_t pages_loaded = 0;
+  std::int64_t tokens_loaded = 0;
+  std::int64_t recalled_pages = 0;
 };
 
 /// The operations of one decode step on one GPU of the tensor-parallel group.

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "model/dtype.h"
+#include "model/kv_format.h"
 #include "model/traffic.h"
 
 namespace retrosim {
@@ -33,7 +34,7 @@ struct AttentionShape {
   /// Partial results: one value row and one log-sum-exp per split, query row and head, in float32.
   std::int64_t partial_bytes() const { return num_splits * rows * num_q_heads * (head_dim + 1) * 4; }
   Traffic bytes_moved() const {
-    return {.kv_read = bytes_of(kv_dtype, 2 * tokens_loaded * head_dim),
+    return {.kv_read = kv_bytes(kv_dtype, tokens_loaded, head_dim),
             .other_read = rows * num_q_heads * head_dim * 2 + pages_loaded * (tracks_last_loaded ? 12 : 8),
             .other_write = partial_bytes() + (tracks_last_loaded ? pages_loaded * 4 : 0)};
   }
@@ -93,7 +94,7 @@ struct PrefillAttentionShape {
   Traffic bytes_moved() const {
     std::int64_t keys = context_before + new_tokens;
     if (sliding_window > 0) keys = std::min(keys, sliding_window + new_tokens);
-    return {.kv_read = batch * bytes_of(kv_dtype, 2 * keys * num_kv_heads * head_dim),
+    return {.kv_read = batch * kv_bytes(kv_dtype, keys * num_kv_heads, head_dim),
             .other_read = batch * new_tokens * num_q_heads * head_dim * 2,
             .other_write = batch * new_tokens * num_q_heads * head_dim * 2};
   }

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "model/dtype.h"
+#include "model/kv_format.h"
 #include "model/traffic.h"
 
 namespace retrosim {
@@ -66,7 +67,7 @@ struct RopeAppendShape {
     return {.summary_read = bytes_of(kv_dtype, keys_recomputed * num_kv_heads * head_dim) + summaries_widened * summary,
             .weight_read = qk_norm ? bytes_of(dtype, 2 * head_dim) : 0,
             .other_read = bytes_of(dtype, q + kv) + rows * 8,
-            .kv_write = bytes_of(kv_dtype, 2 * (rows_appended + rows_overwritten) * num_kv_heads * head_dim),
+            .kv_write = kv_bytes(kv_dtype, (rows_appended + rows_overwritten) * num_kv_heads, head_dim),
             .summary_write = (pages_recomputed + summaries_widened) * summary,
             .other_write = bytes_of(dtype, q)};
   }

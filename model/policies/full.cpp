@@ -14,6 +14,7 @@ class FullPolicy final : public Policy {
   std::int64_t pages_selected(std::int64_t num_pages, int /*page_size*/) const override { return num_pages; }
   bool can_return_to_skipped_pages() const override { return false; }
   bool selects_by_score() const override { return false; }
+  PolicyEvidence evidence() const override { return {.note = "every page, whatever the scores"}; }
   bool keeps_page_summaries() const override { return false; }
 
   void select(const RankedPages& ranked, int /*page_size*/, std::vector<PageId>& out) const override {

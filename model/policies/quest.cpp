@@ -20,6 +20,9 @@ class QuestPolicy final : public Policy {
   }
   bool can_return_to_skipped_pages() const override { return true; }
   bool selects_by_score() const override { return true; }
+  PolicyEvidence evidence() const override {
+    return {.note = "per KV head on the recorded scores (the released kernels select per query head)"};
+  }
   bool keeps_page_summaries() const override { return true; }
 
   void select(const RankedPages& ranked, int page_size, std::vector<PageId>& out) const override {

@@ -1,7 +1,13 @@
 // StreamingLLM (arXiv 2309.17453): the first tokens (attention sinks) and the most recent ones, at page granularity;
-// everything between is evicted from the sparse layers for good.
+// everything between is evicted from the sparse layers for good. Code: mit-han-lab/streaming-llm, kv_cache.py.
+//
+//   ideal     a ring buffer: the new token overwrites the oldest, rotation is fused. No extra operations.
+//   released  keys are cached before RoPE and rotated with their position inside the cache at every step: b Hk n d e
+//             read and written; and K and V are rebuilt by slices and torch.cat: 2 b Hk n d e read and written
 #include <algorithm>
+#include <array>
 
+#include "model/policies/layer_counts.h"
 #include "model/policy.h"
 
 namespace retrosim {
@@ -17,6 +23,7 @@ class StreamingPolicy final : public Policy {
   }
   bool can_return_to_skipped_pages() const override { return false; }
   bool selects_by_score() const override { return false; }
+  PolicyEvidence evidence() const override { return {.note = "positions alone, at page granularity"}; }
   bool keeps_page_summaries() const override { return false; }
 
   void select(const RankedPages& ranked, int page_size, std::vector<PageId>& out) const override {
@@ -30,15 +37,26 @@ class StreamingPolicy final : public Policy {
     }
   }
 
-  void add_selection_ops(const LayerContext& /*layer*/, StepGraphBuilder& /*graph*/) const override {}
+  std::span<const PolicyVariant> variants() const override {
+    static constexpr std::array kVariants{PolicyVariant::ideal, PolicyVariant::released};
+    return kVariants;
+  }
+
+  void add_selection_ops(const LayerContext& layer, StepGraphBuilder& graph) const override {
+    if (variant() == PolicyVariant::ideal) return;
+    const LayerCounts c(layer);
+    const std::int64_t keys = c.kv(c.head_tokens) / 2;
+    graph.add(CachePassShape{.kv_read = keys, .kv_write = keys}, "rebuild_keys", layer.layer);
+    graph.add(CachePassShape{.kv_read = keys, .kv_write = keys}, "rebuild_values", layer.layer);
+    graph.add(
+        CachePassShape{.kv_read = keys, .kv_write = keys, .operations = 3.0 * static_cast<double>(c.head_tokens * c.d)},
+        "rotate_cached_keys", layer.layer);
+  }
 
   PolicyState state(const LlmSpec& llm, std::int64_t context_tokens, int page_size, DType kv_dtype,
                     int dense_layers) const override {
-    const std::int64_t pages = (context_tokens + page_size - 1) / page_size;
-    const std::int64_t kept = pages_selected(pages, page_size);
-    const std::int64_t per_token_and_layer = llm.kv_bytes_per_token(kv_dtype) / llm.num_layers;
-    const std::int64_t page_layers = pages * dense_layers + kept * (llm.num_layers - dense_layers);
-    return {.gpu_kv = page_layers * page_size * per_token_and_layer};
+    const std::int64_t kept = pages_selected(pages_of(context_tokens, page_size), page_size) * page_size;
+    return {.gpu_kv = gpu_kv_bytes(llm, kv_dtype, context_tokens, kept, page_size, dense_layers)};
   }
 };
 

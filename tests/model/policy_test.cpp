@@ -25,15 +25,28 @@ std::vector<PageId> shuffled_pages(std::int64_t count, unsigned seed) {
   return pages;
 }
 
+/// A shuffled ranking with masses that fall with the rank and sum to 1.
+struct Ranking {
+  Ranking(std::int64_t count, unsigned seed) : pages(shuffled_pages(count, seed)), mass(pages.size()) {
+    const auto last = static_cast<float>(count);
+    for (std::size_t i = 0; i < mass.size(); ++i) mass[i] = 2 * (last - static_cast<float>(i)) / (last * (last + 1));
+  }
+  RankedPages ranked() const {
+    return {.pages = pages, .num_pages = static_cast<std::int64_t>(pages.size()), .mass = mass};
+  }
+  std::vector<PageId> pages;
+  std::vector<float> mass;
+};
+
 class EveryPolicy : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(EveryPolicy, SelectsDistinctPagesWithTheOpenOneAndAsManyAsItSays) {
   for (const double budget : {0.01, 0.15, 0.5, 1.0}) {
     const auto policy = make_policy(GetParam(), {.budget = budget});
     for (const std::int64_t num_pages : {1, 2, 7, 64, 513}) {
-      const auto ranking = shuffled_pages(num_pages, static_cast<unsigned>(num_pages));
+      const Ranking ranking(num_pages, static_cast<unsigned>(num_pages));
       std::vector<PageId> selected{99};
-      policy->select({.pages = ranking, .num_pages = num_pages}, 16, selected);
+      policy->select(ranking.ranked(), 16, selected);
       const std::set<PageId> distinct(selected.begin(), selected.end());
       EXPECT_EQ(distinct.size(), selected.size());
       EXPECT_EQ(static_cast<std::int64_t>(selected.size()), policy->pages_selected(num_pages, 16));
@@ -46,28 +59,45 @@ TEST_P(EveryPolicy, SelectsDistinctPagesWithTheOpenOneAndAsManyAsItSays) {
 TEST_P(EveryPolicy, FullBudgetSelectsEverything) {
   const auto policy = make_policy(GetParam(), {.budget = 1.0});
   std::vector<PageId> selected;
-  policy->select({.pages = shuffled_pages(40, 1), .num_pages = 40}, 16, selected);
+  policy->select(Ranking(40, 1).ranked(), 16, selected);
   EXPECT_EQ(selected.size(), 40U);
 }
 
 // A policy that says it never returns to a page it skipped must not: over a growing context, whatever the ranking.
-TEST_P(EveryPolicy, EvictingPoliciesNeverReturnToASkippedPage) {
-  const auto policy = make_policy(GetParam(), {.budget_tokens = 160});
-  if (policy->can_return_to_skipped_pages()) {
-    EXPECT_TRUE(policy->selects_by_score());
-    return;
-  }
-  std::set<PageId> skipped;
-  for (std::int64_t num_pages = 1; num_pages < 60; ++num_pages) {
-    std::vector<PageId> selected;
-    policy->select({.pages = shuffled_pages(num_pages, static_cast<unsigned>(num_pages)), .num_pages = num_pages}, 16,
-                   selected);
-    const std::set<PageId> kept(selected.begin(), selected.end());
-    for (PageId page = 0; page < num_pages; ++page) {
-      if (kept.contains(page)) {
-        EXPECT_FALSE(skipped.contains(page)) << "page " << page << " of " << num_pages;
-      } else {
-        skipped.insert(page);
+// The sizes hold at every step; only snapkv keeps what is generated on top. The context stands still between pages.
+TEST_P(EveryPolicy, OverAGrowingContextSizesHoldAndEvictedPagesStayOut) {
+  for (const PolicyParams& params : {PolicyParams{.budget_tokens = 160}, PolicyParams{.budget = 0.3}}) {
+    const auto policy = make_policy(GetParam(), params);
+    if (policy->can_return_to_skipped_pages()) {
+      EXPECT_TRUE(policy->selects_by_score());
+    }
+    SelectionMemory memory;
+    std::set<PageId> skipped;
+    unsigned seed = 0;
+    for (std::int64_t num_pages = 12; num_pages < 60; ++num_pages) {
+      for (int step = 0; step < 3; ++step) {
+        const Ranking ranking(num_pages, ++seed);
+        std::vector<PageId> selected;
+        policy->select_next(ranking.ranked(), 16, memory, selected);
+        const std::set<PageId> kept(selected.begin(), selected.end());
+        EXPECT_EQ(kept.size(), selected.size());
+        EXPECT_TRUE(kept.contains(static_cast<PageId>(num_pages - 1)));
+        EXPECT_LT(*kept.rbegin(), num_pages);
+        const auto says = static_cast<std::size_t>(policy->pages_selected(num_pages, 16));
+        if (GetParam() == "snapkv") {
+          EXPECT_GE(selected.size(), says);
+        } else {
+          EXPECT_EQ(selected.size(), says);
+        }
+        EXPECT_LE(memory.recalled, static_cast<std::int64_t>(selected.size()));
+        if (policy->can_return_to_skipped_pages()) continue;
+        for (PageId page = 0; page < num_pages; ++page) {
+          if (kept.contains(page)) {
+            EXPECT_FALSE(skipped.contains(page)) << "page " << page << " of " << num_pages;
+          } else {
+            skipped.insert(page);
+          }
+        }
       }
     }
   }
@@ -81,6 +111,27 @@ TEST_P(EveryPolicy, KeepsNoMoreKvThanFullAttention) {
   const PolicyState dense = full->state(llm, 1000, 16, DType::bf16, 1);
   EXPECT_GT(state.gpu_kv + state.host_kv, 0);
   EXPECT_LE(state.gpu_kv, dense.gpu_kv);
+}
+
+TEST_P(EveryPolicy, SaysHowItsSetsComeAboutAndWhichVariantsItHas) {
+  const auto policy = make_policy(GetParam(), {});
+  EXPECT_FALSE(policy->evidence().note.empty());
+  ASSERT_FALSE(policy->variants().empty());
+  EXPECT_EQ(policy->variant(), policy->variants().front());
+  for (const PolicyVariant variant : {PolicyVariant::paper, PolicyVariant::released, PolicyVariant::ideal}) {
+    const auto variants = policy->variants();
+    if (std::find(variants.begin(), variants.end(), variant) != variants.end()) {
+      EXPECT_EQ(make_policy(GetParam(), {.variant = variant})->variant(), variant);
+    } else {
+      EXPECT_THROW(make_policy(GetParam(), {.variant = variant}), InputError);
+    }
+  }
+  EXPECT_THROW(make_policy(GetParam(), {.options = {{"no_such_option", 1}}}), InputError);
+  for (const PolicyOption& option : policy->options()) {
+    EXPECT_EQ(make_policy(GetParam(), {.options = {{std::string(option.name), option.max}}})->options().size(),
+              policy->options().size());
+    EXPECT_THROW(make_policy(GetParam(), {.options = {{std::string(option.name), option.max + 1}}}), InputError);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Names, EveryPolicy, ::testing::ValuesIn(policy_names()),
@@ -101,6 +152,21 @@ TEST(Policy, RefusesABudgetOutsideItsRange) {
   EXPECT_THROW(make_policy("quest", {.budget = std::numeric_limits<double>::quiet_NaN()}), InputError);
   EXPECT_THROW(make_policy("quest", {.budget_tokens = -1}), InputError);
   EXPECT_THROW(make_policy("no-such-policy", {}), InputError);
+}
+
+TEST(Policy, ReadsItsVariants) {
+  EXPECT_EQ(parse_policy_variant("released", "--policy-variant"), PolicyVariant::released);
+  EXPECT_EQ(name_of(PolicyVariant::ideal), "ideal");
+  EXPECT_THROW(parse_policy_variant("best", "--policy-variant"), InputError);
+}
+
+TEST(EvictingPolicies, RefuseARankingWithoutMasses) {
+  std::vector<PageId> selected;
+  const auto pages = shuffled_pages(20, 1);
+  for (const char* name : {"tova", "h2o", "snapkv", "keyformer", "morphkv"}) {
+    const auto policy = make_policy(name, {.budget = 0.2});
+    EXPECT_THROW(policy->select({.pages = pages, .num_pages = 20}, 16, selected), InputError) << name;
+  }
 }
 
 TEST(QuestPolicy, TakesTheBestAndTheOpenPage) {

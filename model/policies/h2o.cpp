@@ -1,0 +1,78 @@
+// H2O (arXiv 2306.14048; code FMInference/H2O): per head, half of the budget for the tokens with the largest attention
+// mass accumulated so far (heavy hitters), half for the most recent ones.
+//
+// Costs per layer beside attention over n tokens:
+//   both      weights b Hq n e written and read again; accumulated scores (float32) read and written; masked arg min
+//   paper     in place, as in h2o_flexgen's pytorch_backend.py: the new token is copied over the victim's slot
+//   released  h2o_hf's modify_llama.py: the kept cache is copied with a boolean mask, 2 b Hk n d e read and written
+#include <array>
+
+#include "model/policies/evicting.h"
+#include "model/policies/layer_counts.h"
+
+namespace retrosim {
+namespace {
+
+constexpr std::int64_t kScoreBytes = 4;
+
+class H2oPolicy final : public EvictingPolicy {
+ public:
+  explicit H2oPolicy(const PolicyParams& params)
+      : EvictingPolicy(params),
+        recent_share_(option("recent_share", 0.5, 0, 1, "share of the budget that goes to the most recent tokens")) {}
+
+  std::string_view name() const override { return "h2o"; }
+  std::span<const PolicyVariant> variants() const override {
+    static constexpr std::array kVariants{PolicyVariant::paper, PolicyVariant::released};
+    return kVariants;
+  }
+  PolicyEvidence evidence() const override {
+    return {.note =
+                "by recorded attention mass accumulated from the first replayed step, pages instead of tokens, per KV "
+                "head; renormalised over the pages still held"};
+  }
+
+  void add_after_attention_ops(const LayerContext& layer, StepGraphBuilder& graph) const override {
+    const LayerCounts c(layer);
+    const std::int64_t scores = c.b * c.hq * c.attended * kScoreBytes;
+    graph.add(CachePassShape{.other_read = c.weights() + scores,
+                             .other_write = c.weights() + scores,
+                             .operations = static_cast<double>(c.b * c.hq * c.attended)},
+              "accumulate_scores", layer.layer);
+    graph.add(TopKShape{.pages = c.b * c.attended, .selected = c.b, .batch = c.b, .num_kv_heads = c.hq},
+              "evict_arg_min", layer.layer);
+    if (variant() == PolicyVariant::paper) {
+      graph.add(CachePassShape{.kv_read = c.token_kv(), .kv_write = c.token_kv()}, "overwrite_victim", layer.layer);
+      return;
+    }
+    const std::int64_t half = c.kv(c.head_tokens) / 2;
+    graph.add(CachePassShape{.kv_read = half, .kv_write = half}, "copy_kept_keys", layer.layer);
+    graph.add(CachePassShape{.kv_read = half, .kv_write = half}, "copy_kept_values", layer.layer);
+  }
+
+  PolicyState state(const LlmSpec& llm, std::int64_t context_tokens, int page_size, DType kv_dtype,
+                    int dense_layers) const override {
+    const std::int64_t kept = pages_selected(pages_of(context_tokens, page_size), page_size) * page_size;
+    return {.gpu_kv = gpu_kv_bytes(llm, kv_dtype, context_tokens, kept, page_size, dense_layers),
+            .gpu_metadata = kScoreBytes * (llm.num_layers - dense_layers) * llm.num_q_heads * kept};
+  }
+
+ protected:
+  std::int64_t recent_pages(std::int64_t count, int /*page_size*/) const override {
+    return static_cast<std::int64_t>(recent_share_ * static_cast<double>(count) + 0.5);
+  }
+  void accumulate(const std::vector<float>& mass, SelectionMemory& memory) const override {
+    for (std::size_t page = 0; page < mass.size(); ++page) memory.score[page] += mass[page];
+  }
+
+ private:
+  double recent_share_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Policy> make_h2o_policy(const PolicyParams& params) {
+  return std::make_shared<H2oPolicy>(params);
+}
+
+}  // namespace retrosim
