@@ -72,7 +72,7 @@ std::int64_t DeviceLinear::output_bytes(std::int64_t rows) const {
 }
 
 ProductView DeviceLinear::run(const void* x, std::int64_t rows, void* output, LtMatmul* lt, int sm_count,
-                              std::int64_t prefetch_bytes_per_block, cudaStream_t stream) const {
+                              const Prefetch& prefetch, cudaStream_t stream) const {
   ProductView view{.data = output, .dtype = dtype_};
   const void* bias = has_bias_ ? bias_.data() : nullptr;
   switch (path_) {
@@ -86,7 +86,12 @@ ProductView DeviceLinear::run(const void* x, std::int64_t rows, void* output, Lt
                             .x_row_stride = k_,
                             .packed = weights_.data(),
                             .bias = static_cast<const __nv_bfloat16*>(bias),
-                            .prefetch_bytes_per_block = prefetch_bytes_per_block};
+                            .prefetch_bytes_per_block = prefetch.own_bytes};
+      if (prefetch.next != nullptr && prefetch.next->path_ == MatmulPath::skinny) {
+        args.next_packed = prefetch.next->weights_.data();
+        args.next_plan = prefetch.next->plan_;
+        args.next_prefetch_bytes_per_block = prefetch.next_bytes;
+      }
       if (plan_.splits > 1) {
         args.partials = static_cast<float*>(output);
         view = {.data = output, .dtype = DType::f32, .splits = plan_.splits, .split_stride = rows * n_};

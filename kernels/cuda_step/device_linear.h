@@ -42,10 +42,17 @@ class DeviceLinear {
   /// Bytes that run() may write to `output`.
   std::int64_t output_bytes(std::int64_t rows) const;
 
+  /// What a product may ask into L2 ahead of need; heeded on the skinny path only. Bytes are per block of its launch.
+  struct Prefetch {
+    std::int64_t own_bytes = 0;          // of its own weights, while it waits for its input
+    const DeviceLinear* next = nullptr;  // the product after it
+    std::int64_t next_bytes = 0;         // of that one's weights, when its own have been asked for
+  };
+
   /// Enqueues one kernel. `lt` is used on that path only, where it must have chosen an algorithm for this shape.
   ProductView run(
       // [rows, k]
-      const void* x, std::int64_t rows, void* output, LtMatmul* lt, int sm_count, std::int64_t prefetch_bytes_per_block,
+      const void* x, std::int64_t rows, void* output, LtMatmul* lt, int sm_count, const Prefetch& prefetch,
       cudaStream_t stream) const;
 
  private:

@@ -224,15 +224,20 @@ void StepExecutor::Impl::add(const Op& op, const RmsNormShape& shape, cudaStream
 void StepExecutor::Impl::add(const Op& op, const MatmulShape& shape, cudaStream_t stream) {
   const std::string_view name = op.name;
   const DeviceLinear& product_weights = linear(op);
-  const bool is_o = name == "o_proj";
-  const void* x = is_o ? attended.data() : name == "down_proj" ? gated.data() : normed.data();
+  const void* x = name == "o_proj" ? attended.data() : name == "down_proj" ? gated.data() : normed.data();
   Bytes& out = name == "qkv_proj"       ? qkv_out
                : name == "gate_up_proj" ? gate_up_out
                : name == "lm_head"      ? logits_out
                                         : hidden_out;
-  const ProductView view =
-      product_weights.run(x, shape.m, out.data(), &lt, sm_count,
-                          is_o ? tuning.o_prefetch_bytes_per_block : tuning.prefetch_bytes_per_block, stream);
+  DeviceLinear::Prefetch prefetch{.own_bytes = tuning.own_prefetch_bytes_per_block,
+                                  .next_bytes = tuning.next_prefetch_bytes_per_block};
+  if (name == "o_proj") prefetch.next = &layer_weights(op).gate_up;
+  if (name == "gate_up_proj") prefetch.next = &layer_weights(op).down;
+  if (name == "down_proj") {
+    const auto layer = static_cast<std::size_t>(op.layer) + 1;
+    prefetch.next = layer < weights.layers.size() ? &weights.layers[layer].qkv : &weights.lm_head;
+  }
+  const ProductView view = product_weights.run(x, shape.m, out.data(), &lt, sm_count, prefetch, stream);
   (name == "qkv_proj" ? qkv : name == "gate_up_proj" ? gate_up : name == "lm_head" ? logits : product) = view;
 }
 

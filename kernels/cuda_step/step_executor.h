@@ -13,13 +13,14 @@
 
 namespace retrosim::kernels::cuda {
 
+/// Bytes that are asked into L2 ahead of need; none changes a result.
 struct StepTuning {
-  // Of o_proj's weights, bytes that rope_append asks into L2 while page selection leaves memory idle.
+  // Of o_proj's weights, by rope_append, while page selection leaves memory idle.
   std::int64_t selection_prefetch_bytes = 0;
-  // Of o_proj's weights, bytes per block that it asks into L2 itself while attention still runs.
-  std::int64_t o_prefetch_bytes_per_block = 160 << 10;
-  // The same for the other products.
-  std::int64_t prefetch_bytes_per_block = 0;
+  // Of a product's own weights, per block, while it waits for its input.
+  std::int64_t own_prefetch_bytes_per_block = 0;
+  // Of the next product's weights, per block, where only a small kernel lies between them.
+  std::int64_t next_prefetch_bytes_per_block = 64 << 10;
 };
 
 /// Time that one operation took on its own, between two events, its predecessor finished.

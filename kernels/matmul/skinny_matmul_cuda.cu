@@ -34,7 +34,17 @@ struct Parameters {
   const __nv_bfloat16* bias;
   __nv_bfloat16* y;
   float* partials;
+  const unsigned char* next_packed;
+  int next_units, next_stages, next_blocks;
+  std::int64_t next_prefetch_bytes;
 };
+
+int blocks_of(const SkinnyPlan& plan, int sm_count) {
+  // As many units per block as with a block on every SM, but no more blocks than that takes: the SMs left over hold the
+  // small kernels between products, and no product waits for one of those to end before its last block can start.
+  const std::int64_t units_per_block = (plan.units() + sm_count - 1) / sm_count;
+  return static_cast<int>((plan.units() + units_per_block - 1) / units_per_block);
+}
 
 __device__ __forceinline__ std::uint32_t shared_address(const void* p) {
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(p));
@@ -47,6 +57,11 @@ __device__ __forceinline__ void mma(float (&acc)[4], const uint4& a, std::uint32
       : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1));
 }
 
+// First unit of a block; that of the block after it ends its share.
+__device__ __forceinline__ int share(int block, int units, int blocks) {
+  return static_cast<int>(static_cast<std::int64_t>(block) * units / blocks);
+}
+
 #if __CUDA_ARCH__ >= 900
 __device__ __forceinline__ void wait_barrier(std::uint64_t* barrier, std::uint32_t parity) {
   asm volatile(
@@ -54,6 +69,12 @@ __device__ __forceinline__ void wait_barrier(std::uint64_t* barrier, std::uint32
       "bra AGAIN;\nDONE:\n}" ::"r"(shared_address(barrier)),
       "r"(parity)
       : "memory");
+}
+
+__device__ __forceinline__ void prefetch(const unsigned char* data, std::int64_t bytes) {
+  for (std::int64_t at = 0; at < bytes; at += kStageBytes) {
+    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(data + at), "r"(kStageBytes) : "memory");
+  }
 }
 
 // Streams the block's weights through the ring; run by one thread.
@@ -74,12 +95,15 @@ __device__ void copy_weights(SharedT& shared, const Parameters& p, int first, in
         : "memory");
     if (i == kRing - 1) {
       const std::int64_t left = static_cast<std::int64_t>(stages_in_all - kRing) * kStageBytes;
-      for (std::int64_t at = 0; at < min(left, p.prefetch_bytes); at += kStageBytes) {
-        asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(source + kRing * kStageBytes + at),
-                     "r"(kStageBytes)
-                     : "memory");
-      }
+      prefetch(source + kRing * kStageBytes, min(left, p.prefetch_bytes));
     }
+  }
+  for (int block = static_cast<int>(blockIdx.x); block < p.next_blocks; block += static_cast<int>(gridDim.x)) {
+    const int begin = share(block, p.next_units, p.next_blocks);
+    const std::int64_t in_all =
+        static_cast<std::int64_t>(share(block + 1, p.next_units, p.next_blocks) - begin) * p.next_stages * kStageBytes;
+    prefetch(p.next_packed + static_cast<std::int64_t>(begin) * p.next_stages * kStageBytes + kRing * kStageBytes,
+             min(in_all - kRing * kStageBytes, p.next_prefetch_bytes));
   }
 }
 #endif
@@ -107,12 +131,13 @@ __device__ __forceinline__ void load_x(uint4 (&x)[kColumnTiles][2 * kMaxStages],
 
 template <int kColumnTiles>
 __global__ void __launch_bounds__(kThreads, kColumnTiles == 1 ? 2 : 1) skinny_matmul_kernel(const Parameters p) {
-  extern __shared__ unsigned char raw[];
-  auto& shared = *reinterpret_cast<Shared<kColumnTiles>*>((reinterpret_cast<std::uintptr_t>(raw) + 127) & ~127ULL);
+  // No integer arithmetic on its address: the compiler must know that this is shared memory.
+  extern __shared__ __align__(128) unsigned char raw[];
+  auto& shared = *reinterpret_cast<Shared<kColumnTiles>*>(raw);
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  const auto first = static_cast<int>(blockIdx.x * static_cast<std::int64_t>(p.units) / gridDim.x);
-  const auto end = static_cast<int>((blockIdx.x + 1) * static_cast<std::int64_t>(p.units) / gridDim.x);
+  const int first = share(static_cast<int>(blockIdx.x), p.units, static_cast<int>(gridDim.x));
+  const int end = share(static_cast<int>(blockIdx.x) + 1, p.units, static_cast<int>(gridDim.x));
 
 #if __CUDA_ARCH__ >= 900
   if (threadIdx.x == kWarps * 32) {
@@ -237,7 +262,7 @@ __global__ void pack(SkinnyPlan plan, const __nv_bfloat16* weights, uint4* packe
 
 template <int kColumnTiles>
 void launch(const Parameters& p, int blocks, cudaStream_t stream) {
-  const auto bytes = static_cast<int>(sizeof(Shared<kColumnTiles>) + 128);
+  const auto bytes = static_cast<int>(sizeof(Shared<kColumnTiles>));
   RETROSIM_CUDA_CHECK(
       cudaFuncSetAttribute(skinny_matmul_kernel<kColumnTiles>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
   cuda::launch(skinny_matmul_kernel<kColumnTiles>, blocks, kThreads, static_cast<std::size_t>(bytes), stream, p);
@@ -278,11 +303,13 @@ void skinny_matmul(const SkinnyPlan& plan, const SkinnyMatmulArgs& a, int sm_cou
                      .packed = static_cast<const unsigned char*>(a.packed),
                      .bias = a.bias,
                      .y = a.y,
-                     .partials = a.partials};
-  // As many units per block as with a block on every SM, but no more blocks than that takes: the SMs left over hold the
-  // small kernels between products, and no product waits for one of those to end before its last block can start.
-  const std::int64_t units_per_block = (plan.units() + sm_count - 1) / sm_count;
-  const auto blocks = static_cast<int>((plan.units() + units_per_block - 1) / units_per_block);
+                     .partials = a.partials,
+                     .next_packed = static_cast<const unsigned char*>(a.next_packed),
+                     .next_units = static_cast<int>(a.next_plan.units()),
+                     .next_stages = a.next_plan.stages,
+                     .next_blocks = a.next_packed != nullptr ? blocks_of(a.next_plan, sm_count) : 0,
+                     .next_prefetch_bytes = a.next_prefetch_bytes_per_block};
+  const int blocks = blocks_of(plan, sm_count);
   a.rows <= 8 ? launch<1>(p, blocks, stream) : launch<2>(p, blocks, stream);
 }
 

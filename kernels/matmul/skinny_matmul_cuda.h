@@ -50,6 +50,11 @@ struct SkinnyMatmulArgs {
   float* partials = nullptr;
   // Of each block's stream, how much beyond its ring is asked into L2 before the predecessor has ended.
   std::int64_t prefetch_bytes_per_block = 0;
+  // Packed weights of the next product, or null. Once a block's own weights are on their way it asks this much of what
+  // a block of the next product reads beyond its ring into L2, so that memory does not idle between the two.
+  const void* next_packed = nullptr;
+  SkinnyPlan next_plan;
+  std::int64_t next_prefetch_bytes_per_block = 0;
 };
 
 /// Throws CudaError when the launch fails, std::logic_error for arguments that break the rules above.

@@ -43,7 +43,7 @@ nlohmann::json bench(const Product& product, std::int64_t rows, MatmulPath path,
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t executable = nullptr;
   RETROSIM_CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-  for (const DeviceLinear& w : weights) w.run(x.data(), rows, y.data(), &lt, sms, 0, stream);
+  for (const DeviceLinear& w : weights) w.run(x.data(), rows, y.data(), &lt, sms, {}, stream);
   RETROSIM_CUDA_CHECK(cudaStreamEndCapture(stream, &graph));
   RETROSIM_CUDA_CHECK(cudaGraphInstantiate(&executable, graph, 0));
   std::vector<double> times =

@@ -21,8 +21,8 @@ struct Options {
   int rounds = 300;
   int layers = 0;
   std::int64_t selection_prefetch_mib = 0;
-  std::int64_t o_prefetch_kib = 160;
-  std::int64_t prefetch_kib = 0;
+  std::int64_t own_prefetch_kib = StepTuning{}.own_prefetch_bytes_per_block >> 10;
+  std::int64_t next_prefetch_kib = StepTuning{}.next_prefetch_bytes_per_block >> 10;
   std::vector<int> windows{1, 2, 8};
   std::string out;
 };
@@ -39,8 +39,8 @@ struct Run {
         state(config, options.context + options.rounds, 1),
         executor(config, graph, weights, state,
                  {.selection_prefetch_bytes = options.selection_prefetch_mib << 20,
-                  .o_prefetch_bytes_per_block = options.o_prefetch_kib << 10,
-                  .prefetch_bytes_per_block = options.prefetch_kib << 10}) {
+                  .own_prefetch_bytes_per_block = options.own_prefetch_kib << 10,
+                  .next_prefetch_bytes_per_block = options.next_prefetch_kib << 10}) {
     state.fill_random(3, stream);
     RETROSIM_CUDA_CHECK(cudaStreamSynchronize(stream));
     executor.capture();
@@ -200,8 +200,8 @@ int main(int argc, char** argv) {
   app.add_option("--layers", options.layers, "layers; 0: the model's");
   app.add_option("--windows", options.windows, "windows, interleaved")->delimiter(',');
   app.add_option("--selection-prefetch-mib", options.selection_prefetch_mib, "prefetch of o_proj by rope_append");
-  app.add_option("--o-prefetch-kib", options.o_prefetch_kib, "prefetch of o_proj per block");
-  app.add_option("--prefetch-kib", options.prefetch_kib, "prefetch of other products per block");
+  app.add_option("--own-prefetch-kib", options.own_prefetch_kib, "prefetch of a product's own weights per block");
+  app.add_option("--next-prefetch-kib", options.next_prefetch_kib, "prefetch of the next product's weights per block");
   app.add_option("--out", options.out, "JSON file");
   CLI11_PARSE(app, argc, argv);
   retrosim::gpu_bench::run_all(options);

@@ -77,7 +77,8 @@ TEST_P(SkinnyMatmul, EqualsTheHostReference) {
   for (const int blocks : {sm_count, 7}) {  // another number of blocks cuts the units elsewhere
     Bytes out(static_cast<std::size_t>(linear.output_bytes(rows)));
     out.fill_bytes(0xff);
-    const ProductView view = linear.run(device_x.data(), rows, out.data(), nullptr, blocks, 1 << 16, nullptr);
+    const ProductView view = linear.run(device_x.data(), rows, out.data(), nullptr, blocks,
+                                        {.own_bytes = 1 << 16, .next = &linear, .next_bytes = 1 << 16}, nullptr);
     const std::vector<float> raw = fetch(view.dtype, out);
     std::vector<float> actual(expected.size(), 0.0F);
     for (int split = 0; split < view.splits; ++split) {
@@ -105,7 +106,7 @@ TEST(LtMatmulCuda, EqualsTheHostReference) {
   LtMatmul lt;
   EXPECT_GT(lt.choose(rows, n, k, true), 0);
   Bytes out = poisoned(DType::bf16, rows * n);
-  linear.run(device_x.data(), rows, out.data(), &lt, 0, 0, nullptr);
+  linear.run(device_x.data(), rows, out.data(), &lt, 0, {}, nullptr);
   std::vector<float> expected(static_cast<std::size_t>(rows * n));
   host::matmul(rows, n, k, x, weights, bias, expected);
   expect_close(fetch(DType::bf16, out), expected, 1e-2, tolerance(DType::bf16), "lt_matmul");
@@ -122,7 +123,7 @@ TEST(PlainMatmulCuda, EqualsTheHostReference) {
   DeviceLinear linear(n, k, DType::f32, true, rows);
   linear.upload(weights, bias);
   Bytes out = poisoned(DType::f32, rows * n);
-  linear.run(device_x.data(), rows, out.data(), nullptr, 0, 0, nullptr);
+  linear.run(device_x.data(), rows, out.data(), nullptr, 0, {}, nullptr);
   std::vector<float> expected(static_cast<std::size_t>(rows * n));
   host::matmul(rows, n, k, x, weights, bias, expected);
   expect_close(fetch(DType::f32, out), expected, 1e-4, 1e-5, "plain_matmul");
