@@ -20,7 +20,7 @@ struct StepTuning {
   // Of a product's own weights, per block, while it waits for its input.
   std::int64_t own_prefetch_bytes_per_block = 0;
   // Of the next product's weights, per block, where only a small kernel lies between them.
-  std::int64_t next_prefetch_bytes_per_block = 64 << 10;
+  std::int64_t next_prefetch_bytes_per_block = 0;
 };
 
 /// Time that one operation took on its own, between two events, its predecessor finished.
