@@ -43,14 +43,20 @@ std::span<const PolicyVariant> Policy::variants() const {
   return kPaper;
 }
 
-double Policy::option(std::string_view name, double default_value, double min, double max, std::string_view meaning) {
+double Policy::option(std::string_view name, double default_value, double min, double max, std::string_view meaning,
+                      bool scales_with_context) {
   const auto given = params_.options.find(name);
   const double value = given == params_.options.end() ? default_value : given->second;
   if (!(value >= min && value <= max)) {
     throw InputError("", "policy option " + std::string(name), std::to_string(value),
                      std::to_string(min) + " to " + std::to_string(max) + " (" + std::string(meaning) + ")");
   }
-  options_.push_back({.name = name, .value = value, .min = min, .max = max, .meaning = meaning});
+  options_.push_back({.name = name,
+                      .value = value,
+                      .min = min,
+                      .max = max,
+                      .meaning = meaning,
+                      .scales_with_context = scales_with_context});
   return value;
 }
 

@@ -57,6 +57,7 @@ struct PolicyOption {
   double min = 0;
   double max = 0;
   std::string_view meaning;
+  bool scales_with_context = false;  // a number of tokens that stands for a share of the context
 };
 
 /// Parameters that policies share. A budget is either a fraction of the context's pages or a number of tokens.
@@ -145,7 +146,8 @@ class Policy {
   explicit Policy(const PolicyParams& params) : params_(params) {}
 
   /// Declares an option and returns the value asked for, or the default. Throws InputError outside [min, max].
-  double option(std::string_view name, double default_value, double min, double max, std::string_view meaning);
+  double option(std::string_view name, double default_value, double min, double max, std::string_view meaning,
+                bool scales_with_context = false);
 
  private:
   PolicyParams params_;

@@ -20,18 +20,22 @@ void DecodeSimulation::check(const StepDemand& demand) const {
   for (const LayerDemand& layer : demand.layers) {
     const bool counts = layer.pages_loaded >= 0 && layer.tokens_loaded >= 0 && layer.unseen_visits >= 0 &&
                         layer.unseen_union >= 0 && layer.unseen_union <= layer.unseen_visits &&
-                        layer.unseen_union <= layer.pages_loaded;
+                        layer.unseen_union <= layer.pages_loaded && layer.recalled_pages >= 0 &&
+                        layer.recalled_pages <= layer.pages_loaded;
     if (!counts) {
       throw InputError("demand", "layers",
                        std::to_string(layer.unseen_union) + " unseen of " + std::to_string(layer.pages_loaded) +
-                           " loaded pages, visited " + std::to_string(layer.unseen_visits) + " times",
-                       "0 <= unseen <= loaded, and every unseen page visited");
+                           " loaded pages, visited " + std::to_string(layer.unseen_visits) + " times, " +
+                           std::to_string(layer.recalled_pages) + " recalled",
+                       "0 <= unseen <= loaded, every unseen page visited, and 0 <= recalled <= loaded");
     }
   }
 }
 
 const SimulatedStep& DecodeSimulation::step(const StepDemand& demand) {
-  if (schedule_ != nullptr && demand.context == demand_.context && demand.layers == demand_.layers) return last_;
+  if (schedule_ != nullptr && demand.context == demand_.context && demand.position == demand_.position &&
+      demand.layers == demand_.layers)
+    return last_;
   check(demand);
   demand_ = demand;
   if (!simulator_) {

@@ -16,17 +16,25 @@ std::int64_t layers_with_older_rows(const DecodeConfig& config) {
   return count;
 }
 
-/// Sum over s of |U_s| per sequence, sparse layer and KV head.
-double unseen_pages(const DecodeConfig& config, const StepDemand& demand) {
+struct PageCounts {
+  double unseen = 0;
+  double recalled = 0;
+};
+
+/// Sum over s of |U_s|, and pages recalled, per sequence, sparse layer and KV head.
+PageCounts page_counts(const DecodeConfig& config, const StepDemand& demand) {
   std::int64_t visits = 0;
+  std::int64_t recalled = 0;
   std::int64_t sparse_layers = 0;
   for (int layer = 0; layer < config.llm.num_layers; ++layer) {
     if (!config.is_sparse(layer)) continue;
     ++sparse_layers;
+    recalled += demand.layers[static_cast<std::size_t>(layer)].recalled_pages;
     if (config.rows_per_sequence(layer) > 1) visits += demand.layers[static_cast<std::size_t>(layer)].unseen_visits;
   }
-  if (sparse_layers == 0) return 0;
-  return static_cast<double>(visits) / static_cast<double>(sparse_layers * config.batch * config.llm.num_kv_heads);
+  if (sparse_layers == 0) return {};
+  const auto heads = static_cast<double>(sparse_layers * config.batch * config.llm.num_kv_heads);
+  return {static_cast<double>(visits) / heads, static_cast<double>(recalled) / heads};
 }
 
 }  // namespace
@@ -47,6 +55,7 @@ SimulationResult simulate_decode(const DecodeConfig& config, const GpuProfile& g
   Traffic bytes;
   double flops = 0;
   double unseen = 0;
+  double recalled = 0;
   for (const StepDemand& asked : demand) {
     const SimulatedStep& step = simulation.step(asked);
     if (result.step_latency_us.empty()) result.ops = simulation.timeline().ops;
@@ -54,7 +63,9 @@ SimulationResult simulate_decode(const DecodeConfig& config, const GpuProfile& g
     latency += step.latency;
     bytes += step.traffic;
     flops += step.flops;
-    unseen += unseen_pages(config, asked);
+    const PageCounts pages = page_counts(config, asked);
+    unseen += pages.unseen;
+    recalled += pages.recalled;
   }
   const auto steps = static_cast<double>(demand.size());
   const auto per_step = [steps](std::int64_t sum) { return static_cast<double>(sum) / steps; };
@@ -62,6 +73,10 @@ SimulationResult simulate_decode(const DecodeConfig& config, const GpuProfile& g
   mean.latency_us_mean = us_from_ps(latency) / steps;
   mean.flops = flops / steps;
   mean.unseen_pages_mean = unseen / steps;
+  mean.recalled_pages_mean = recalled / steps;
+  mean.host_to_device_bytes = per_step(bytes.host_to_device);
+  mean.device_to_host_bytes = per_step(bytes.device_to_host);
+  mean.host_memory_bytes = per_step(bytes.host_memory);
   mean.latency_us_p50 = percentile(result.step_latency_us, 0.50);
   mean.latency_us_p99 = percentile(result.step_latency_us, 0.99);
   mean.kv_read_bytes = per_step(bytes.kv_read);

@@ -28,6 +28,10 @@ struct StepSummary {
   double flops = 0;
   double unseen_pages_mean = 0;  // sum_s |U_s| per sequence, sparse layer and KV head
   double output_cache_state_bytes = 0;
+  double recalled_pages_mean = 0;  // from host memory, per sequence, sparse layer and KV head
+  double host_to_device_bytes = 0;
+  double device_to_host_bytes = 0;
+  double host_memory_bytes = 0;  // read or written by the CPU and by copies
 };
 
 struct SimulationResult {

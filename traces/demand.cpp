@@ -67,6 +67,7 @@ struct HeadDemand {
   std::int64_t tokens = 0;
   std::int64_t unseen_visits = 0;
   std::int64_t unseen_union = 0;
+  std::int64_t recalled = 0;
 };
 
 /// One recorded layer over the planned steps.
@@ -105,6 +106,7 @@ SlotDemand replay_slot(const TraceReader& trace, int slot, const Policy& policy,
         counts.tokens = replayed.tokens_loaded;
         for (const std::int64_t unseen : replayed.unseen) counts.unseen_visits += unseen;
         counts.unseen_union = window > 1 ? replayed.unseen[1] : 0;
+        counts.recalled = replayed.pages_recalled;
       }
     }
   }
@@ -151,15 +153,30 @@ class RunningRound {
   double owed_ = 0;
 };
 
+/// Counts per loaded page of one recorded layer and step, summed over the target's KV heads.
+struct Shares {
+  double visits = 0;
+  double unseen_union = 0;
+  double recalled = 0;
+};
+
 struct LayerRounding {
+  RunningRound recalled;
   RunningRound visits;
   RunningRound unseen_union;
 };
 
-/// The policy at the same relative budget in a context of another size.
-std::shared_ptr<const Policy> relative_policy(const DecodeConfig& config) {
+/// The policy at the same relative budget in a context of another size, `scale` times the target's; of its own options
+/// those that are parts of the context scale with it.
+std::shared_ptr<const Policy> relative_policy(const DecodeConfig& config, double scale) {
   PolicyParams params = config.policy->params();
-  if (params.budget_tokens == 0) return config.policy;
+  bool scaled = false;
+  for (const PolicyOption& option : config.policy->options()) {
+    if (!option.scales_with_context) continue;
+    params.options.insert_or_assign(std::string(option.name), std::clamp(option.value * scale, option.min, option.max));
+    scaled = true;
+  }
+  if (params.budget_tokens == 0) return scaled ? make_policy(config.policy->name(), params) : config.policy;
   const std::int64_t pages = config.num_pages();
   params.budget =
       static_cast<double>(config.policy->pages_selected(pages, config.page_size)) / static_cast<double>(pages);
@@ -229,7 +246,10 @@ TraceDemand demand_from_trace(const TraceReader& trace, const DecodeConfig& conf
     exact = exact && header.recorded_layers[slot] == static_cast<int>(layer);
   }
 
-  const std::shared_ptr<const Policy> policy = exact ? config.policy : relative_policy(config);
+  const std::shared_ptr<const Policy> policy =
+      exact ? config.policy
+            : relative_policy(config, static_cast<double>(header.first_position + plan.first + 1) /
+                                          static_cast<double>(config.context));
   std::vector<SlotDemand> recorded(header.recorded_layers.size());
   const int threads = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1U, 8U));
   for_each_parallel(static_cast<int>(recorded.size()), threads, [&](int slot) {
@@ -251,18 +271,20 @@ TraceDemand demand_from_trace(const TraceReader& trace, const DecodeConfig& conf
   result.mass_recall_mean = weight > 0 ? result.mass_recall_mean / weight : 1.0;
   result.mass_recall_retro_mean = weight > 0 ? result.mass_recall_retro_mean / weight : 1.0;
 
-  // Unseen visits and union per loaded page, summed over the target's KV heads: [slots][planned steps].
+  // [slots][planned steps]
   const auto heads = static_cast<std::size_t>(header.num_kv_heads);
   const auto planned = static_cast<std::size_t>(plan.count);
-  std::vector<std::vector<std::pair<double, double>>> shares(recorded.size());
+  std::vector<std::vector<Shares>> shares(recorded.size());
   for (std::size_t slot = 0; slot < recorded.size() && !exact; ++slot) {
     if (layers_of_slot[slot] == 0) continue;
     shares[slot].resize(planned);
     for (std::size_t step = 0; step < planned; ++step) {
       for (int head = 0; head < config.llm.num_kv_heads; ++head) {
         const HeadDemand& counts = recorded[slot].heads[step * heads + static_cast<std::size_t>(head) % heads];
-        shares[slot][step].first += static_cast<double>(counts.unseen_visits) / static_cast<double>(counts.pages);
-        shares[slot][step].second += static_cast<double>(counts.unseen_union) / static_cast<double>(counts.pages);
+        const auto pages = static_cast<double>(counts.pages);
+        shares[slot][step].visits += static_cast<double>(counts.unseen_visits) / pages;
+        shares[slot][step].unseen_union += static_cast<double>(counts.unseen_union) / pages;
+        shares[slot][step].recalled += static_cast<double>(counts.recalled) / pages;
       }
     }
   }
@@ -273,6 +295,7 @@ TraceDemand demand_from_trace(const TraceReader& trace, const DecodeConfig& conf
   for (std::int64_t demanded = 0; demanded < num_steps; ++demanded) {
     StepDemand step = without_unseen;
     if (exact) step.context = config.context + demanded;
+    step.position = header.first_position + plan.first + plan.step(0, config.batch, demanded);
     for (std::size_t layer = 0; layer < slots.size(); ++layer) {
       if (slots[layer] < 0) continue;
       const auto slot = static_cast<std::size_t>(slots[layer]);
@@ -286,16 +309,20 @@ TraceDemand demand_from_trace(const TraceReader& trace, const DecodeConfig& conf
           counts.tokens_loaded += own.tokens;
           counts.unseen_visits += own.unseen_visits;
           counts.unseen_union += own.unseen_union;
+          counts.recalled_pages += own.recalled;
         }
         continue;
       }
       double visits = 0;
       double unseen_union = 0;
+      double recalled = 0;
       for (std::int64_t sequence = 0; sequence < config.batch; ++sequence) {
         const auto& share = shares[slot][static_cast<std::size_t>(plan.step(sequence, config.batch, demanded))];
-        visits += share.first * selected;
-        unseen_union += share.second * selected;
+        visits += share.visits * selected;
+        unseen_union += share.unseen_union * selected;
+        recalled += share.recalled * selected;
       }
+      counts.recalled_pages = rounding[layer].recalled(recalled, 0, counts.pages_loaded);
       counts.unseen_union = rounding[layer].unseen_union(unseen_union, 0, counts.pages_loaded);
       counts.unseen_visits =
           rounding[layer].visits(visits, counts.unseen_union, counts.unseen_union * (config.window - 1));

@@ -31,6 +31,7 @@ HeadReplay::HeadReplay(const Policy& policy, int page_size, int max_window, bool
 
 void HeadReplay::reset() {
   num_steps_ = 0;
+  memory_ = {};
   last_loaded_.clear();
   last_in_twice_k_.clear();
 }
@@ -69,7 +70,7 @@ const HeadStep& HeadReplay::advance(const HeadRanking& ranking) {
   if (num_steps_ > 0 && ranking.position != previous_position_ + 1) {
     throw std::invalid_argument("replayed steps must follow one another");
   }
-  policy_->select(ranking.ranked(), page_size_, selected_);
+  policy_->select_next(ranking.ranked(), page_size_, memory_, selected_);
   const auto pages = static_cast<std::size_t>(ranking.num_pages);
   if (last_loaded_.size() < pages) {
     last_loaded_.resize(pages, kNever);
@@ -107,6 +108,7 @@ const HeadStep& HeadReplay::advance(const HeadRanking& ranking) {
   step_.position = ranking.position;
   step_.num_pages = ranking.num_pages;
   step_.pages_loaded = loaded;
+  step_.pages_recalled = memory_.recalled;
   step_.tokens_loaded = loaded * page_size_;
   if (last_loaded_[pages - 1] == now) step_.tokens_loaded -= ranking.num_pages * page_size_ - (ranking.position + 1);
   step_.in_previous_topk = in_topk;

@@ -18,6 +18,7 @@ struct HeadStep {
   std::int64_t num_pages = 0;
   std::int64_t pages_loaded = 0;      // |S_t|
   std::int64_t tokens_loaded = 0;     // on them: the page being filled counts its own
+  std::int64_t pages_recalled = 0;    // of S_t, those that were not in GPU memory (policies that recall from the host)
   std::int64_t in_previous_topk = 0;  // pages of S_t that were in S_{t-1}
   /// Pages of S_t that were not in S_{t-1} but ranked among the 2|S_{t-1}| best at t-1: its next-k. -1: the ranking is
   /// cut off before that.
@@ -58,6 +59,7 @@ class HeadReplay {
   std::int64_t previous_position_ = 0;
   bool previous_nextk_known_ = false;  // the previous ranking listed its 2k best
   HeadStep step_;
+  SelectionMemory memory_;
   std::vector<PageId> selected_;
   std::vector<std::int32_t> last_loaded_;      // [pages], position; kNever
   std::vector<std::int32_t> last_in_twice_k_;  // [pages], position at which it last ranked among the 2k best

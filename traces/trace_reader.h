@@ -22,7 +22,7 @@ struct HeadRanking {
   std::span<const PageId> pages;  // [listed], descending score
   std::span<const float> mass;    // [listed]
   float rest = 0;                 // mass of the pages not listed
-  RankedPages ranked() const { return {pages, num_pages}; }
+  RankedPages ranked() const { return {.pages = pages, .num_pages = num_pages, .mass = mass, .position = position}; }
 };
 
 /// One recorded layer of one chunk, decoded. Reuse the object from chunk to chunk: its memory is kept.

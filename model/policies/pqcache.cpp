@@ -30,7 +30,7 @@ class PqCachePolicy final : public Policy {
         subvectors_(static_cast<std::int64_t>(option("subvectors", 2, 1, 64, "m: parts that a key is split into"))),
         bits_(static_cast<std::int64_t>(option("bits", 6, 1, 16, "per code: 2^bits centroids per part"))),
         cache_tokens_(static_cast<std::int64_t>(
-            option("cache_tokens", 4096, 0, 1 << 20, "tokens of the GPU block cache per KV head"))),
+            option("cache_tokens", 4096, 0, 1 << 20, "tokens of the GPU block cache per KV head", true))),
         miss_rate_(
             option("miss_rate", 0.4, 0, 1, "of the block cache, where no trace says (published hit rate: 0.6)")) {}
 
