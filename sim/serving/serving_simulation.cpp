@@ -18,8 +18,8 @@ constexpr std::uint64_t kAuditSeed = 0;
 class ServingSimulation {
  public:
   ServingSimulation(const ServingConfig& config, const GpuProfile& gpu, const Workload& workload,
-                    const ServingOptions& options)
-      : config_(config), options_(options), blocks_(config, gpu.spec), costs_(config, gpu) {
+                    const ServingOptions& options, StepCosts& costs)
+      : config_(config), options_(options), blocks_(config, gpu.spec), costs_(costs) {
     if (workload.requests.empty()) throw InputError("", "workload", "no requests", "at least one");
     if (blocks_.total() < 1) {
       const ReplicaMemory& memory = blocks_.memory();
@@ -180,7 +180,7 @@ class ServingSimulation {
   const ServingConfig config_;
   const ServingOptions options_;
   KvBlocks blocks_;
-  StepCosts costs_;
+  StepCosts& costs_;
   ServingRun run_;
   std::vector<std::uint32_t> finished_;
   std::vector<Replica> replicas_;
@@ -197,7 +197,13 @@ class ServingSimulation {
 
 ServingRun simulate_serving(const ServingConfig& config, const GpuProfile& gpu, const Workload& workload,
                             const ServingOptions& options) {
-  return ServingSimulation(config, gpu, workload, options).run();
+  StepCosts costs(config, gpu);
+  return simulate_serving(config, gpu, workload, options, costs);
+}
+
+ServingRun simulate_serving(const ServingConfig& config, const GpuProfile& gpu, const Workload& workload,
+                            const ServingOptions& options, StepCosts& costs) {
+  return ServingSimulation(config, gpu, workload, options, costs).run();
 }
 
 }  // namespace retrosim

@@ -7,6 +7,7 @@
 #include "sim/serving/kv_blocks.h"
 #include "sim/serving/serving_config.h"
 #include "sim/serving/serving_log.h"
+#include "sim/serving/step_costs.h"
 #include "sim/workload/request.h"
 
 namespace retrosim {
@@ -39,5 +40,8 @@ struct ServingOptions {
 /// for an impossible configuration.
 ServingRun simulate_serving(const ServingConfig& config, const GpuProfile& gpu, const Workload& workload,
                             const ServingOptions& options = {});
+/// The same with step latencies that earlier runs of the same configuration and GPU have worked out.
+ServingRun simulate_serving(const ServingConfig& config, const GpuProfile& gpu, const Workload& workload,
+                            const ServingOptions& options, StepCosts& costs);
 
 }  // namespace retrosim

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string_view>
 
 #include "sim/serving/mixed_step.h"
@@ -10,6 +11,7 @@ namespace retrosim {
 namespace {
 
 constexpr int kKnotsPerOctave = 4;
+constexpr TimePs kUnknown = std::numeric_limits<TimePs>::min();
 constexpr double kFirstKnots[] = {1, 16, 32, 48};
 
 std::vector<std::int64_t> knots_up_to(std::int64_t limit) {
@@ -99,16 +101,30 @@ std::vector<StepCosts::RowOp> StepCosts::row_ops(const StepGraph& graph) const {
 
 StepCosts::Row& StepCosts::row(std::int64_t decodes) {
   Row& row = rows_[static_cast<std::size_t>(decodes)];
-  if (!row.value.empty()) return row;
-  for (const std::int64_t context : knots_) {
-    row.value.push_back(exact({.decodes = decodes, .context_sum = decodes * context}));
+  if (row.value.empty()) {
+    row.value.assign(knots_.size(), kUnknown);
+    row.slope.assign(knots_.size(), kUnknown);
+    row.ops = row_ops(exact_.decode_graph(decodes, knots_.back()));
   }
-  for (std::size_t k = 0; k + 1 < knots_.size(); ++k) {
-    row.slope.push_back(divide_rounded(row.value[k + 1] - row.value[k], decodes * (knots_[k + 1] - knots_[k])));
-  }
-  row.slope.push_back(row.slope.empty() ? 0 : row.slope.back());
-  row.ops = row_ops(exact_.decode_graph(decodes, knots_.back()));
   return row;
+}
+
+void StepCosts::simulate_knot(Row& row, std::int64_t decodes, std::size_t knot) {
+  if (row.value[knot] == kUnknown) row.value[knot] = exact({.decodes = decodes, .context_sum = decodes * knots_[knot]});
+}
+
+void StepCosts::prepare(Row& row, std::int64_t decodes, std::size_t knot) {
+  if (row.slope[knot] != kUnknown) return;
+  simulate_knot(row, decodes, knot);
+  if (knots_.size() == 1) {
+    row.slope[knot] = 0;
+    return;
+  }
+  // Beyond the last knot the line before it goes on.
+  const std::size_t from = std::min(knot, knots_.size() - 2);
+  simulate_knot(row, decodes, from);
+  simulate_knot(row, decodes, from + 1);
+  row.slope[knot] = divide_rounded(row.value[from + 1] - row.value[from], decodes * (knots_[from + 1] - knots_[from]));
 }
 
 std::size_t StepCosts::knot_before(std::int64_t decodes, std::int64_t context_sum) const {
@@ -154,9 +170,10 @@ TimePs StepCosts::decode_run(std::int64_t decodes, std::int64_t context_sum, std
     }
     return total;
   }
-  const Row& costs = row(decodes);
+  Row& costs = row(decodes);
   TimePs total = 0;
   for (std::size_t knot = knot_before(decodes, context_sum); steps > 0; ++knot) {
+    prepare(costs, decodes, knot);
     // Steps before the next knot; beyond the last one the line goes on.
     std::int64_t here = steps;
     if (knot + 1 < knots_.size()) {

@@ -48,6 +48,9 @@ class StepCosts {
   };
 
   Row& row(std::int64_t decodes);
+  void simulate_knot(Row& row, std::int64_t decodes, std::size_t knot);
+  /// Fills value and slope of a knot.
+  void prepare(Row& row, std::int64_t decodes, std::size_t knot);
   std::vector<RowOp> row_ops(const StepGraph& graph) const;
   TimePs prefill_extra(const std::vector<RowOp>& ops, const StepShape& shape, std::int64_t rows_there);
   std::size_t knot_before(std::int64_t decodes, std::int64_t context_sum) const;
