@@ -2,6 +2,17 @@
 
 namespace retrosim::cli {
 
+namespace {
+
+/// "full, streaming, ..., or retro: quest with window 2".
+std::string policy_help() {
+  std::string help;
+  for (const std::string& name : policy_names()) help += name + ", ";
+  return help + "or retro: quest with window 2";
+}
+
+}  // namespace
+
 void add_simulation_flags(CLI::App& command, SimulationRequest& request) {
   const auto group = [&](const char* name) { return command.add_option_group(name); };
 
@@ -19,13 +30,18 @@ void add_simulation_flags(CLI::App& command, SimulationRequest& request) {
       ->capture_default_str();
 
   CLI::App* policy = group("Policy");
-  policy->add_option("--policy", request.policy, "full, streaming, quest, or retro: quest with window 2")
-      ->capture_default_str();
+  policy->add_option("--policy", request.policy, policy_help())->capture_default_str();
   policy->add_option("--window", request.window,
                      "Queries that each loaded page serves, the current one included; 1: no retrospection "
                      "[2 for retro, else 1]");
   policy->add_option("--budget", request.budget, "Pages loaded per KV head, as a fraction of the context's [0.15]");
   policy->add_option("--budget-tokens", request.budget_tokens, "The same as a number of tokens");
+  policy->add_option("--policy-variant", request.policy_variant,
+                     "Costs of the policy as its paper, its released code or an engineered (ideal) version has them "
+                     "[paper, else ideal]");
+  policy->add_option("--policy-option", request.policy_options, "NAME=VALUE of the policy's own; may be repeated")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   policy->add_option("--page-size", request.page_size, "Tokens per page")->capture_default_str();
   policy->add_option("--dense-layers", request.dense_layers, "First layers that attend to everything [2]");
 

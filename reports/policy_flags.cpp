@@ -1,5 +1,6 @@
 #include "reports/policy_flags.h"
 
+#include <charconv>
 #include <sstream>
 
 #include "model/error.h"
@@ -33,6 +34,25 @@ PolicyParams budget_params(const std::string& policy, std::optional<double> budg
     params.budget_tokens = *budget_tokens;
   }
   return params;
+}
+
+void set_variant_and_options(const std::string& variant, const std::vector<std::string>& options,
+                             PolicyParams& params) {
+  if (!variant.empty()) params.variant = parse_policy_variant(variant, "--policy-variant");
+  for (const std::string& option : options) {
+    const std::size_t equals = option.find('=');
+    double value = 0;
+    const char* end = option.data() + option.size();
+    const auto parsed = equals == std::string::npos || equals == 0
+                            ? std::from_chars_result{option.data(), std::errc::invalid_argument}
+                            : std::from_chars(option.data() + equals + 1, end, value);
+    if (parsed.ec != std::errc{} || parsed.ptr != end) {
+      throw InputError("", "--policy-option", option, "NAME=NUMBER");
+    }
+    if (!params.options.emplace(option.substr(0, equals), value).second) {
+      throw InputError("", "--policy-option", option, "each option once");
+    }
+  }
 }
 
 }  // namespace retrosim

@@ -50,6 +50,8 @@ Json inputs_json(const ResolvedSimulation& resolved) {
             {"profile_provenance", resolved.gpu.provenance},
             {"policy", resolved.policy},
             {"page_policy", config.policy->name()},
+            {"policy_variant", name_of(config.policy->variant())},
+            {"policy_options", Json::object()},
             {"window", config.window},
             {"budget", nullptr},
             {"budget_tokens", nullptr},
@@ -70,6 +72,9 @@ Json inputs_json(const ResolvedSimulation& resolved) {
             {"llm_shape", llm_json(config.llm)}};
   if (!full && params.budget_tokens > 0) json["budget_tokens"] = params.budget_tokens;
   if (!full && params.budget_tokens == 0) json["budget"] = params.budget;
+  for (const PolicyOption& option : config.policy->options()) {
+    json["policy_options"][std::string(option.name)] = option.value;
+  }
   if (resolved.uses_trace) json["trace"] = trace_label(resolved);
   return json;
 }
@@ -88,6 +93,10 @@ Json step_json(const StepSummary& step) {
           {"hbm_write_bytes", step.hbm_write_bytes},
           {"flops", step.flops},
           {"unseen_pages_mean", step.unseen_pages_mean},
+          {"recalled_pages_mean", step.recalled_pages_mean},
+          {"host_to_device_bytes", step.host_to_device_bytes},
+          {"device_to_host_bytes", step.device_to_host_bytes},
+          {"host_memory_bytes", step.host_memory_bytes},
           {"output_cache_state_bytes", step.output_cache_state_bytes}};
 }
 
@@ -98,7 +107,9 @@ Json memory_json(const GpuMemoryUse& memory) {
           {"output_cache_bytes", memory.output_cache_bytes},
           {"needed_bytes", memory.needed_bytes()},
           {"capacity_bytes", memory.capacity_bytes},
-          {"fits", memory.fits()}};
+          {"fits", memory.fits()},
+          {"host_kv_bytes", memory.host_kv_bytes},
+          {"host_index_bytes", memory.host_index_bytes}};
 }
 
 Json mapping_json(const SimulationRun& run) {
@@ -109,12 +120,22 @@ Json mapping_json(const SimulationRun& run) {
           {"batch", mapping.batch}};
 }
 
+/// How the selected sets come about, and what a window can find in them.
+Json selection_json(const DecodeConfig& config) {
+  const PolicyEvidence evidence = config.policy->evidence();
+  const char* window = config.window == 1            ? "none"
+                       : window_is_pure_cost(config) ? "pure cost: the policy never returns to a page that it skipped"
+                                                     : "serves older queries with pages that they have not seen";
+  return {{"evaluated", evidence.evaluated}, {"note", evidence.note}, {"window", window}};
+}
+
 Json simulation_json(const SimulationRun& run) {
   Json json{{"schema", "retrosim.simulate/1"},
             {"inputs", inputs_json(run.resolved)},
             {"step", step_json(run.result.step)},
             {"versus", {{"full", step_json(run.full.step)}, {"without_retro", step_json(run.without_retro.step)}}},
             {"mass_recall", nullptr},
+            {"selection", selection_json(run.resolved.config)},
             {"gpu_memory", memory_json(run.memory)},
             {"trace_mapping", mapping_json(run)},
             {"truncated", run.trace && run.trace->truncated},
@@ -129,6 +150,10 @@ std::vector<std::string> warnings_of(const SimulationRun& run) {
   std::vector<std::string> warnings;
   if (run.trace && run.trace->truncated) {
     warnings.push_back(trace_label(run.resolved) + ": the trace is cut off; read up to its last whole chunk");
+  }
+  if (window_is_pure_cost(run.resolved.config)) {
+    warnings.push_back("policy " + std::string(run.resolved.config.policy->name()) +
+                       " never returns to a page that it skipped: nothing is ever unseen, and the window is pure cost");
   }
   if (!run.memory.fits()) {
     warnings.push_back("does not fit: weights, KV cache and state need " +

@@ -51,14 +51,13 @@ ResolvedSimulation resolve(const SimulationRequest& request) {
 
   const bool retro = request.policy == "retro";
   const std::string policy = retro ? "quest" : request.policy;
-  config.policy = make_policy(policy, budget_params(policy, request.budget, request.budget_tokens));
+  PolicyParams params = budget_params(policy, request.budget, request.budget_tokens);
+  set_variant_and_options(request.policy_variant, request.policy_options, params);
+  config.policy = make_policy(policy, params);
   config.window = request.window.value_or(retro ? 2 : 1);
   if (config.window < 1 || config.window > kMaxWindow) {
     throw InputError("", "--window", std::to_string(config.window),
                      "1 (no retrospection) to " + std::to_string(kMaxWindow) + " queries");
-  }
-  if (config.window > 1 && policy == "full") {
-    refuse_without_effect("--window", "with --policy full: every page is always loaded");
   }
   config.context = request.context;
   config.batch = request.batch;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "model/decode_config.h"
 #include "model/gpu_profile.h"
@@ -13,12 +14,14 @@ namespace retrosim {
 
 /// Unset optionals take the default that fits the policy; setting one that the policy has no use for is refused.
 struct SimulationRequest {
-  std::string llm;               // bundled name, config.json, or folder that holds one
-  std::string gpu;               // bundled name or path; empty: the GPU of `profile`
-  std::string profile;           // calibrated profile; empty: the bundled one of `gpu`
-  std::string policy = "retro";  // a policy's name; "retro" is quest with window 2
-  std::optional<int> window;     // queries; default 2 for retro, 1 otherwise
-  std::optional<double> budget;  // fraction of pages; default 0.15
+  std::string llm;                          // bundled name, config.json, or folder that holds one
+  std::string gpu;                          // bundled name or path; empty: the GPU of `profile`
+  std::string profile;                      // calibrated profile; empty: the bundled one of `gpu`
+  std::string policy = "retro";             // a policy's name; "retro" is quest with window 2
+  std::string policy_variant;               // paper, released or ideal; empty: the policy's default
+  std::vector<std::string> policy_options;  // NAME=VALUE, the policy's own
+  std::optional<int> window;                // queries; default 2 for retro, 1 otherwise
+  std::optional<double> budget;             // fraction of pages; default 0.15
   std::optional<std::int64_t> budget_tokens;
   std::int64_t context = 32768;  // tokens
   std::int64_t batch = 1;

@@ -58,7 +58,9 @@ GpuMemoryUse gpu_memory_use(const DecodeConfig& config, const GpuSpec& gpu) {
           .kv_bytes = config.batch * state.gpu_kv / kv_split,
           .policy_metadata_bytes = config.batch * state.gpu_metadata / kv_split,
           .output_cache_bytes = output_cache_state_bytes(config),
-          .capacity_bytes = gpu.hbm_capacity_bytes};
+          .capacity_bytes = gpu.hbm_capacity_bytes,
+          .host_kv_bytes = config.batch * state.host_kv / kv_split,
+          .host_index_bytes = config.batch * state.host_metadata / kv_split};
 }
 
 SimulationRun run_simulation(const ResolvedSimulation& resolved) {
@@ -80,13 +82,17 @@ SimulationRun run_simulation(const ResolvedSimulation& resolved, const TraceRead
 
   run.result = simulate_decode(config, resolved.gpu, run.demand);
   const DecodeConfig full = full_attention_of(config);
-  run.full = config.policy->name() == full.policy->name()
+  run.full = config.policy->name() == full.policy->name() && config.window == 1
                  ? run.result
                  : simulate_decode(full, resolved.gpu, dense_demand(full, run.demand));
   run.without_retro = config.window == 1
                           ? run.result
                           : simulate_decode(without_window(config), resolved.gpu, demand_of_window_1(run.demand));
   return run;
+}
+
+bool window_is_pure_cost(const DecodeConfig& config) {
+  return config.window > 1 && !config.policy->can_return_to_skipped_pages();
 }
 
 std::string variant_name(const DecodeConfig& config) {

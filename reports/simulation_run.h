@@ -20,6 +20,9 @@ struct GpuMemoryUse {
   std::int64_t policy_metadata_bytes = 0;
   std::int64_t output_cache_bytes = 0;
   std::int64_t capacity_bytes = 0;
+  // In host memory, the share of one GPU's heads; not part of what the GPU needs.
+  std::int64_t host_kv_bytes = 0;
+  std::int64_t host_index_bytes = 0;
 
   std::int64_t needed_bytes() const { return weight_bytes + kv_bytes + policy_metadata_bytes + output_cache_bytes; }
   bool fits() const { return needed_bytes() <= capacity_bytes; }
@@ -50,6 +53,9 @@ std::unique_ptr<TraceReader> open_trace(const ResolvedSimulation& resolved);
 
 /// The trace in words: its path, or "bundled sample <name>".
 std::string trace_label(const ResolvedSimulation& resolved);
+
+/// True when retrospection is on and can find nothing unseen, as the policy never returns to a page that it skipped.
+bool window_is_pure_cost(const DecodeConfig& config);
 
 /// "quest, window 2", "full": how a variant is called in tables and charts.
 std::string variant_name(const DecodeConfig& config);

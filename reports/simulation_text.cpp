@@ -19,7 +19,9 @@ std::string heading(const SimulationRun& run) {
           std::to_string(config.policy->pages_selected(config.num_pages(), config.page_size)) + " of " +
           std::to_string(config.num_pages()) + " pages of " + std::to_string(config.page_size) + " tokens";
   if (config.policy->name() != "full") text += ", first " + std::to_string(config.dense_layers) + " layers dense";
-  return text + ", " + std::to_string(run.resolved.steps) + " steps\n";
+  text += ", " + std::to_string(run.resolved.steps) + " steps\n";
+  const PolicyEvidence evidence = config.policy->evidence();
+  return text + "selection: " + (evidence.evaluated ? "" : "modelled: ") + std::string(evidence.note) + "\n";
 }
 
 std::string trace_lines(const SimulationRun& run) {
@@ -87,6 +89,12 @@ Table comparison_table(const SimulationRun& run) {
   add("HBM written", &StepSummary::hbm_write_bytes, format_bytes);
   add("arithmetic", &StepSummary::flops, format_flops);
   add("unseen pages per layer and KV head", &StepSummary::unseen_pages_mean, count);
+  if (run.result.step.host_to_device_bytes > 0) {
+    add("recalled pages per layer and KV head", &StepSummary::recalled_pages_mean, count);
+    add("PCIe, host to GPU", &StepSummary::host_to_device_bytes, format_bytes);
+    add("PCIe, GPU to host", &StepSummary::device_to_host_bytes, format_bytes);
+    add("host memory", &StepSummary::host_memory_bytes, format_bytes);
+  }
   if (run.trace) {
     add_row("attention mass recalled", 1.0, run.trace->mass_recall_mean, run.trace->mass_recall_retro_mean,
             [](double share) { return fixed(share, 3); });

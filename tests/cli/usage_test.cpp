@@ -57,7 +57,11 @@ TEST(Usage, RefusesFlagsWithoutEffect) {
   for (const auto& [flags, expected] : std::vector<std::pair<std::string, std::string>>{
            {"--policy full --budget 0.5", "--budget"},
            {"--policy full --budget-tokens 512", "--budget-tokens"},
-           {"--policy full --window 2", "--window"},
+           {"--policy quest --policy-variant released", "policy variant"},
+           {"--policy quest --policy-option interval=4", "option"},
+           {"--policy reuse --policy-option interval", "--policy-option"},
+           {"--policy reuse --policy-option interval=0", "interval"},
+           {"--policy magicpig --window 2", "window"},
            {"--policy full --dense-layers 1", "--dense-layers"},
            {"--policy full --trace x.rtrace", "--trace"},
            {"--policy streaming --trace x.rtrace", "--trace"},
