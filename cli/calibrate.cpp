@@ -33,6 +33,7 @@ void add_calibrate(CLI::App& app) {
   command->add_option("--report", options->files.report, "Also write a Markdown report of the fit");
   command->add_flag("--json", options->json, "Print one JSON document, schema retrosim.calibrate/1");
   command->callback([options] { run(*options); });
+  add_calibrate_vllm_layers(*calibrate);
 }
 
 }  // namespace retrosim::cli

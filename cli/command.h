@@ -10,11 +10,15 @@ namespace retrosim::cli {
 
 void add_simulate(CLI::App& app);
 void add_report(CLI::App& app);
+void add_serve(CLI::App& app);
+void add_validate(CLI::App& app);
+void add_plan(CLI::App& app);
 void add_trace(CLI::App& app);
 void add_trace_record(CLI::App& trace);
 void add_trace_info(CLI::App& trace);
 void add_trace_stats(CLI::App& trace);
 void add_calibrate(CLI::App& app);
+void add_calibrate_vllm_layers(CLI::App& calibrate);
 void add_gpus(CLI::App& app);
 void add_llms(CLI::App& app);
 
