@@ -84,6 +84,7 @@ struct GpuProfile {
   double graph_node_s = 0;                   // gap between dependent kernels inside one CUDA graph
   double graph_launch_s = 0;                 // once per step
   double kernel_launch_s = 0;                // back-to-back launch without a graph
+  double unseen_visit_s = 0;  // of decode attention: serial time of one older query's unseen page on its SM
   double pcie_h2d_bytes_per_s = 0;
   double pcie_d2h_bytes_per_s = 0;
   double pcie_latency_s = 0;

@@ -47,6 +47,7 @@ constexpr RateField kRates[] = {
     {"graph_node_s", &GpuProfile::graph_node_s, 0, kMaxSeconds},
     {"graph_launch_s", &GpuProfile::graph_launch_s, 0, kMaxSeconds},
     {"kernel_launch_s", &GpuProfile::kernel_launch_s, 0, kMaxSeconds},
+    {"unseen_visit_s", &GpuProfile::unseen_visit_s, 0, kMaxSeconds},
     {"pcie_h2d_bytes_per_s", &GpuProfile::pcie_h2d_bytes_per_s, 1, 1e18},
     {"pcie_d2h_bytes_per_s", &GpuProfile::pcie_d2h_bytes_per_s, 1, 1e18},
     {"pcie_latency_s", &GpuProfile::pcie_latency_s, 0, kMaxSeconds},

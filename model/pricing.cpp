@@ -90,6 +90,8 @@ OpWork work_of(const Op& op, const GpuSpec& spec) {
   work.units = std::max(1.0, units_of(op));
   if (const auto* attention = std::get_if<AttentionShape>(&op.shape)) {
     work.dequantise_flops = dequantise_flops(attention->kv_dtype, 2 * attention->tokens_loaded * attention->head_dim);
+    work.unseen_visits = static_cast<double>(attention->masked ? attention->pages_loaded * (attention->window - 1)
+                                                               : attention->unseen_visits);
   }
   return work;
 }
@@ -147,6 +149,7 @@ Pricer::KindEntry Pricer::make_entry(const KindProfile& kind, OpKind op, DType d
       op == OpKind::matmul || op == OpKind::attention || op == OpKind::prefill_attention || op == OpKind::page_score;
   const double peak = on_tensor_cores ? spec.peak_flops_per_s(dtype) : spec.cuda_core_flops_per_s;
   entry.roofline = make_roofline(kind, spec, peak, profile_.l2_bandwidth_bytes_per_s);
+  if (op == OpKind::attention) entry.roofline.s_per_unseen_visit = profile_.unseen_visit_s / spec.sm_count;
   entry.domain = kind.domain;
   entry.measured = kind.measured && !borrowed;
   const std::uint64_t capacity = std::bit_ceil(2 * kind.sampled_shapes.size() + 1);

@@ -8,6 +8,7 @@
 //   compute = max(flops / (compute_efficiency * peak),
 //                 dequantise_flops / (compute_efficiency * CUDA-core peak)) * (1 + compute_half_units / units)
 //   latency = fixed_latency + (memory^4 + compute^4)^(1/4) + unit_latency * units / SMs
+//             + unseen_visit * (older queries' pages) / SMs
 //
 // (b + h) / B is Hockney's half-performance law in bytes, 1 + h / u the same in parallel work: few blocks cannot fill
 // the memory pipes. The fourth power rounds the corner of the roofline (1.19 at the ridge, 1.01 at a factor of two
@@ -65,6 +66,7 @@ struct OpWork {
   double units =
       1;  // blocks that can run side by side: 128 x 128 output tiles of a product, (sequence, KV head) pairs else
   double dequantise_flops = 0;  // on CUDA cores, to widen stored elements before the product
+  double unseen_visits = 0;     // pages of attention that older queries are computed on
 };
 
 OpWork work_of(const Op& op, const GpuSpec& spec);
@@ -80,6 +82,7 @@ struct Roofline {
   double compute_half_units = 0;
   double s_per_unit = 0;
   double s_per_dequantise_flop = 0;
+  double s_per_unseen_visit = 0;
 
   /// Times of the terms; `hbm_s` and `flops_s` are what a fully parallel operation would need of HBM and arithmetic.
   struct Terms {
@@ -99,6 +102,7 @@ struct Roofline {
     const double engines_s = std::max(t.flops_s, work.dequantise_flops * s_per_dequantise_flop);
     t.compute_s = engines_s * (1.0 + compute_half_units / work.units);
     t.units_s = t.memory_s > 0 || t.compute_s > 0 ? s_per_unit * work.units : 0.0;
+    t.units_s += s_per_unseen_visit * work.unseen_visits;
     const double memory2 = t.memory_s * t.memory_s;
     const double compute2 = t.compute_s * t.compute_s;
     t.body_s = std::sqrt(std::sqrt(memory2 * memory2 + compute2 * compute2)) + t.units_s;

@@ -78,6 +78,27 @@ TEST(Pricing, EachParameterEntersTheFormulaAsDocumented) {
   EXPECT_DOUBLE_EQ(arithmetic.latency_s({.flops = 3, .units = 1}), 12);
 }
 
+// 200 pages on 100 SMs, 50 ns each: 100 ns more. Masked, two older rows on each of 300 loaded pages: 600 pages, 300 ns.
+TEST(Pricing, OlderQueriesPagesTakeTimeOnTheirSm) {
+  GpuProfile profile = round_gpu();
+  profile.unseen_visit_s = 50e-9;
+  const Pricer pricer(profile);
+  AttentionShape shape{.batch = 1,
+                       .num_q_heads = 8,
+                       .num_kv_heads = 2,
+                       .head_dim = 128,
+                       .page_size = 16,
+                       .window = 3,
+                       .rows = 3,
+                       .pages_loaded = 300,
+                       .tokens_loaded = 4800};
+  const double none = pricer.price({.shape = shape}).latency_s();
+  shape.unseen_visits = 200;
+  EXPECT_NEAR(pricer.price({.shape = shape}).latency_s() - none, 100e-9, 1e-12);
+  shape.masked = true;
+  EXPECT_NEAR(pricer.price({.shape = shape}).latency_s() - none, 300e-9, 1e-12);
+}
+
 TEST(Pricing, UnitsAreTilesAndSequenceHeadPairs) {
   const GpuSpec spec = find_gpu_spec("h100-sxm");
   EXPECT_EQ(work_of({.shape = MatmulShape{.m = 129, .n = 300, .k = 8}}, spec).units, 2 * 3);
