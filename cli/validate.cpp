@@ -3,6 +3,7 @@
 #include "cli/command.h"
 #include "cli/serving_flags.h"
 #include "reports/output_file.h"
+#include "reports/published_validation.h"
 #include "reports/serving_validation.h"
 
 namespace retrosim::cli {
@@ -58,6 +59,15 @@ void add_serving(CLI::App& validate) {
   });
 }
 
+void add_published(CLI::App& validate) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = validate.add_subcommand(
+      "published", "Figures that papers and code published: every row that can be mapped, the rest with the reason");
+  command->add_option("--measured", options->measured, "CSV of published figures")->required();
+  command->add_flag("--json", options->json, "Print one JSON document (always so)");
+  command->callback([options] { print(json_text(published_validation_json(validate_published(options->measured)))); });
+}
+
 }  // namespace
 
 void add_validate(CLI::App& app) {
@@ -65,6 +75,7 @@ void add_validate(CLI::App& app) {
   validate->require_subcommand(1);
   add_requests(*validate);
   add_serving(*validate);
+  add_published(*validate);
 }
 
 }  // namespace retrosim::cli
