@@ -1,4 +1,5 @@
 #include <memory>
+#include <string>
 
 #include "cli/command.h"
 #include "cli/serving_flags.h"
@@ -16,6 +17,10 @@ struct Options {
 };
 
 void run(const Options& options) {
+  if (const auto& tokens = options.request.base.simulation.budget_tokens) {
+    throw InputError("", "--budget-tokens", std::to_string(*tokens),
+                     "--budget or --budgets: a plan compares budgets as fractions of the context's pages");
+  }
   if (!options.csv.empty()) require_writable(options.csv, "--csv");
   const ServingPlan plan = make_serving_plan(options.request, true);
   if (!options.csv.empty()) write_output_file(options.csv, plan_csv(plan));
