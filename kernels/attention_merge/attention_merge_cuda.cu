@@ -99,8 +99,8 @@ __global__ void __launch_bounds__(2 * kMergeWarps * 32) merge_kernel(const Atten
 
   const int position = args.table.context_lens[sequence] - 1 - age;
   const bool exists = has_row && age < args.num_rows[sequence];
-  wait_for_previous_kernel();
   allow_next_kernel();
+  wait_for_previous_kernel();
   const std::int64_t entry = args.slots > 0 ? ((position % args.slots) * batch + sequence) * num_heads + head : 0;
   auto* cached = static_cast<T*>(args.cache_values) + entry * D;
   float cached_lse = -INFINITY;

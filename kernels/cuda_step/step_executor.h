@@ -9,6 +9,7 @@
 
 #include "kernels/cuda_step/decode_state.h"
 #include "kernels/cuda_step/decode_weights.h"
+#include "kernels/top_k/selection_schedule.h"
 #include "model/step_graph.h"
 
 namespace retrosim::kernels::cuda {
@@ -40,6 +41,12 @@ class StepExecutor {
   ~StepExecutor();
   StepExecutor(const StepExecutor&) = delete;
   StepExecutor& operator=(const StepExecutor&) = delete;
+
+  /// From now on sparse layers attend to the pages of `schedule` instead of those that they find best, which they still
+  /// look for: the same kernels do the same work. A step at a context outside the schedule fails on the device. Throws
+  /// InputError for a schedule of another shape, or pages that do not ascend to the one being filled; std::logic_error
+  /// when a step is already captured.
+  void follow(const SelectionSchedule& schedule);
 
   /// Enqueues one step, kernel by kernel. Afterwards every sequence is one token longer.
   void enqueue(cudaStream_t stream);

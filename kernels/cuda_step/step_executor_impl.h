@@ -8,6 +8,7 @@
 
 #include "kernels/attention/attention_cuda.h"
 #include "kernels/cuda_step/step_executor.h"
+#include "kernels/top_k/top_k_cuda.h"
 #include "model/error.h"
 
 namespace retrosim::kernels::cuda {
@@ -75,6 +76,10 @@ struct StepExecutor::Impl {
   DeviceBuffer<double> frequencies;                  // [head_dim / 2]
   std::vector<DeviceBuffer<std::int32_t>> selected;  // per layer [batch, kv heads, k_max]
   std::vector<DeviceBuffer<std::int32_t>> counts;    // per layer [batch, kv heads]
+  // Selections to follow, if any:
+  DeviceSchedule schedule;                                   // pages and counts are the layer's own
+  std::vector<DeviceBuffer<std::int32_t>> scheduled_pages;   // per layer [steps, batch, kv heads, schedule.k_max]
+  std::vector<DeviceBuffer<std::int32_t>> scheduled_counts;  // per layer [steps, batch, kv heads]
 
   // What the operations enqueued so far have left; the same after every step.
   int residual = 0;

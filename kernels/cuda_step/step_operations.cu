@@ -127,6 +127,11 @@ void StepExecutor::Impl::add(const Op& op, const PageScoreShape& shape, cudaStre
 
 void StepExecutor::Impl::add(const Op& op, const TopKShape& shape, cudaStream_t stream) {
   const auto layer = static_cast<std::size_t>(op.layer);
+  DeviceSchedule of_layer = schedule;
+  if (schedule.num_steps > 0) {
+    of_layer.pages = scheduled_pages[layer].data();
+    of_layer.counts = scheduled_counts[layer].data();
+  }
   select_top_k({.table = state.page_table(),
                 .page_size = config.page_size,
                 .lists_per_sequence = shape.num_kv_heads,
@@ -134,7 +139,8 @@ void StepExecutor::Impl::add(const Op& op, const TopKShape& shape, cudaStream_t 
                 .scores = scores.data(),
                 .k = state.selected_pages.data(),
                 .selected = selected[layer].data(),
-                .counts = counts[layer].data()},
+                .counts = counts[layer].data(),
+                .schedule = of_layer},
                stream);
   has_selection = true;
 }

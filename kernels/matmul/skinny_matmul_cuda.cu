@@ -12,9 +12,11 @@ constexpr int kWarps = 8;  // that multiply; one more copies
 constexpr int kThreads = (kWarps + 1) * 32;
 constexpr int kStageColumns = 512;  // 64 per warp: two chunks of 32 columns, two mma each
 constexpr int kStageBytes = 16384;  // 16 rows x 512 columns, bf16
-constexpr int kRing = 6;            // stages in shared memory: 96 KiB, so that two products share an SM
-constexpr int kMaxStages = 8;       // per unit: its part of X stays in registers
-constexpr int kColumnStride = 20;   // floats between columns of a partial tile: no bank conflicts
+// Stages in shared memory: 128 KiB, so that no two products share an SM. Where two did, early blocks of the next one
+// doubled up on the SMs that were free first, and the others idled.
+constexpr int kRing = 8;
+constexpr int kMaxStages = 8;      // per unit: its part of X stays in registers
+constexpr int kColumnStride = 20;  // floats between columns of a partial tile: no bank conflicts
 
 template <int kColumnTiles>
 struct Shared {

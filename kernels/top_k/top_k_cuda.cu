@@ -182,31 +182,17 @@ __device__ void find_threshold(Shared& shared, int count, int wanted, std::uint3
   __syncthreads();
 }
 
-/// One block per (list, sequence). Keys are kept in shared memory if InShared, else made again from global memory.
+/// Writes the last page and the best `total - 1` of the others, ascending. Keys are kept in shared memory if InShared,
+/// else made again from global memory.
 template <bool InShared>
-__global__ void __launch_bounds__(kThreads) top_k_kernel(const TopKArgs args) {
-  __shared__ Shared shared;
-  extern __shared__ std::uint32_t keys[];
+__device__ void select_best(Shared& shared, std::uint32_t* keys, const float* scores, int pages, int total,
+                            std::int32_t* selected) {
   const int thread = static_cast<int>(threadIdx.x);
   const int lane = thread & 31;
   const int warp = thread >> 5;
-  const std::int64_t sequence = blockIdx.y;
-  const std::int64_t row = sequence * args.lists_per_sequence + blockIdx.x;
-  const float* scores = args.scores + row * args.table.max_pages;
-  std::int32_t* selected = args.selected + row * args.k_max;
-
-  const int page_size = static_cast<int>(args.page_size);
-  const int pages = (args.table.context_lens[sequence] + page_size - 1) / page_size;
-  const int total = min(args.k[sequence], pages);
-  clear_bins(shared);
-  wait_for_previous_kernel();
-  allow_next_kernel();
   const int others = pages - 1;  // the last page is always selected
   const int wanted = total - 1;
-  if (thread == 0) {
-    args.counts[row] = total;
-    selected[total - 1] = pages - 1;
-  }
+  if (thread == 0) selected[total - 1] = pages - 1;
   if (wanted <= 0) return;
   if (wanted >= others) {
     for (int i = thread; i < others; i += kThreads) selected[i] = i;
@@ -272,6 +258,44 @@ __global__ void __launch_bounds__(kThreads) top_k_kernel(const TopKArgs args) {
     greater += __popc(greater_mask);
     equal += __popc(equal_mask);
   }
+}
+
+/// One block per (list, sequence).
+template <bool InShared>
+__global__ void __launch_bounds__(kThreads) top_k_kernel(const TopKArgs args) {
+  __shared__ Shared shared;
+  extern __shared__ std::uint32_t keys[];
+  const int thread = static_cast<int>(threadIdx.x);
+  const std::int64_t sequence = blockIdx.y;
+  const std::int64_t row = sequence * args.lists_per_sequence + blockIdx.x;
+  std::int32_t* selected = args.selected + row * args.k_max;
+
+  const int context = args.table.context_lens[sequence];
+  const int page_size = static_cast<int>(args.page_size);
+  const int pages = (context + page_size - 1) / page_size;
+  const int total = min(args.k[sequence], pages);
+  // The schedule is nobody's output: the thread's page is on its way from here on.
+  const DeviceSchedule& schedule = args.schedule;
+  const std::int32_t* scheduled = nullptr;
+  int scheduled_count = 0;
+  int scheduled_page = 0;
+  if (schedule.pages != nullptr) {
+    const std::int64_t step = context - schedule.first_context;
+    if (step < 0 || step >= schedule.num_steps) __trap();
+    const std::int64_t scheduled_row = step * gridDim.y * gridDim.x + row;
+    scheduled = schedule.pages + scheduled_row * schedule.k_max;
+    scheduled_count = schedule.counts[scheduled_row];
+    if (thread < schedule.k_max) scheduled_page = scheduled[thread];
+  }
+  clear_bins(shared);
+  wait_for_previous_kernel();
+  allow_next_kernel();
+  if (thread == 0) args.counts[row] = scheduled != nullptr ? scheduled_count : total;
+  select_best<InShared>(shared, keys, args.scores + row * args.table.max_pages, pages, total, selected);
+  if (scheduled == nullptr) return;
+  __syncthreads();
+  if (thread < scheduled_count) selected[thread] = scheduled_page;
+  for (int i = thread + kThreads; i < scheduled_count; i += kThreads) selected[i] = scheduled[i];
 }
 
 }  // namespace

@@ -190,6 +190,87 @@ TEST_P(GpuWindows, I5OutputCacheBytesDoNotDependOnTheContext) {
   }
 }
 
+// What `decoder` selects step by step, as a schedule.
+SelectionSchedule record_selections(GpuDecoder& decoder, const std::vector<std::int32_t>& tokens, int dense_layers) {
+  SelectionSchedule schedule{.first_context = kPrompt + 1,
+                             .num_steps = kTokens - kPrompt,
+                             .batch = 1,
+                             .num_kv_heads = 2,
+                             .k_max = decoder.state().k_max};
+  schedule.layers.resize(4);
+  for (int t = kPrompt; t < kTokens; ++t) {
+    decoder.step(tokens[static_cast<std::size_t>(t)]);
+    for (int layer = dense_layers; layer < 4; ++layer) {
+      auto& into = schedule.layers[static_cast<std::size_t>(layer)];
+      for (const auto& pages : decoder.executor().selected(layer)[0]) {
+        into.counts.push_back(static_cast<std::int32_t>(pages.size()));
+        into.pages.insert(into.pages.end(), pages.begin(), pages.end());
+        into.pages.resize(into.counts.size() * static_cast<std::size_t>(schedule.k_max), -1);
+      }
+    }
+  }
+  return schedule;
+}
+
+TEST_P(GpuWindows, AScheduleOfItsOwnSelectionsChangesNothing) {
+  RETROSIM_NEED_GPU();
+  const DecodeConfig config = config_of(model, "quest", 0.3, window, dense_layers);
+  GpuDecoder first(model, config, tokens);
+  const SelectionSchedule schedule = record_selections(first, tokens, dense_layers);
+  GpuDecoder free(model, config, tokens);
+  GpuDecoder scheduled(model, config, tokens);
+  scheduled.executor().follow(schedule);
+  EXPECT_EQ(scheduled.decode(tokens), free.decode(tokens));
+  EXPECT_EQ(scheduled.executor().num_kernels(), free.executor().num_kernels());
+}
+
+TEST_P(GpuWindows, AScheduleDecidesWhatIsSelected) {
+  RETROSIM_NEED_GPU();
+  const DecodeConfig config = config_of(model, "quest", 0.3, window, dense_layers);
+  GpuDecoder other(model, config, random_tokens(kTokens, kVocab, 77));
+  const SelectionSchedule schedule = record_selections(other, random_tokens(kTokens, kVocab, 77), dense_layers);
+  GpuDecoder decoder(model, config, tokens);
+  decoder.executor().follow(schedule);
+  for (int t = kPrompt; t < kTokens; ++t) {
+    decoder.step(tokens[static_cast<std::size_t>(t)]);
+    for (int layer = dense_layers; layer < 4; ++layer) {
+      const auto& wanted = schedule.layers[static_cast<std::size_t>(layer)];
+      for (std::size_t head = 0; head < 2; ++head) {
+        const std::size_t row = static_cast<std::size_t>(t - kPrompt) * 2 + head;
+        const auto from = wanted.pages.begin() + static_cast<std::ptrdiff_t>(row) * schedule.k_max;
+        EXPECT_EQ(decoder.executor().selected(layer)[0][head],
+                  std::vector<std::int32_t>(from, from + wanted.counts[row]))
+            << "position " << t;
+      }
+    }
+  }
+}
+
+TEST(GpuExecutor, RefusesSchedulesOfOtherShapesOrPages) {
+  RETROSIM_NEED_GPU();
+  const LlmWeights model = small_model();
+  const std::vector<std::int32_t> tokens = random_tokens(kTokens, kVocab, 2);
+  const DecodeConfig config = config_of(model, "quest", 0.3, 2, 2);
+  GpuDecoder first(model, config, tokens);
+  const SelectionSchedule good = record_selections(first, tokens, 2);
+  GpuDecoder decoder(model, config, tokens);
+  SelectionSchedule bad = good;
+  bad.batch = 2;
+  EXPECT_THROW(decoder.executor().follow(bad), InputError);
+  bad = good;
+  bad.layers[2].pages[0] = bad.layers[2].pages[1];
+  EXPECT_THROW(decoder.executor().follow(bad), InputError);
+  bad = good;
+  bad.first_context += 8;  // another page is being filled then
+  EXPECT_THROW(decoder.executor().follow(bad), InputError);
+  bad = good;
+  bad.layers[0] = bad.layers[2];  // a dense layer selects nothing
+  EXPECT_THROW(decoder.executor().follow(bad), InputError);
+  decoder.executor().follow(good);
+  decoder.step(tokens[kPrompt]);
+  EXPECT_THROW(decoder.executor().follow(good), std::logic_error) << "captured already";
+}
+
 TEST(GpuExecutor, RefusesWhatDoesNotRunOnTheGpu) {
   RETROSIM_NEED_GPU();
   const LlmWeights model = small_model();
