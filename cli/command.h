@@ -17,6 +17,7 @@ void add_trace(CLI::App& app);
 void add_trace_record(CLI::App& trace);
 void add_trace_info(CLI::App& trace);
 void add_trace_stats(CLI::App& trace);
+void add_fidelity(CLI::App& app);
 void add_calibrate(CLI::App& app);
 void add_calibrate_vllm_layers(CLI::App& calibrate);
 void add_gpus(CLI::App& app);

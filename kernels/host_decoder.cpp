@@ -1,22 +1,31 @@
 #include "kernels/host_decoder.h"
 
 #include <algorithm>
-#include <numeric>
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <variant>
 
+#include "kernels/matmul/matmul.h"
 #include "kernels/rope_append/rope.h"
 #include "model/error.h"
 
 namespace retrosim::kernels {
 
 HostDecoder::HostDecoder(const LlmWeights& weights, DecodeConfig config, const HostDecoderOptions& options)
+    : HostDecoder(weights, std::move(config), options, nullptr, {}, 0) {}
+
+HostDecoder::HostDecoder(const LlmWeights& weights, DecodeConfig config, const HostDecoderOptions& options,
+                         std::shared_ptr<HostKvCache> cache, std::vector<std::int32_t> page_table,
+                         std::int64_t num_tokens)
     : weights_(weights),
       config_(std::move(config)),
       options_(options),
       max_pages_((options.max_tokens + config_.page_size - 1) / std::max(1, config_.page_size)),
-      frequencies_(rope_frequencies(weights.llm)) {
+      cache_(std::move(cache)),
+      frequencies_(rope_frequencies(weights.llm)),
+      page_table_(std::move(page_table)),
+      num_tokens_(num_tokens) {
   config_.llm = weights.llm;
   config_.context = options.max_tokens;
   validate(config_);
@@ -25,29 +34,33 @@ HostDecoder::HostDecoder(const LlmWeights& weights, DecodeConfig config, const H
   }
   const LlmSpec& llm = config_.llm;
   const std::int64_t batch = config_.batch;
-  kv_ = {.num_pages = batch * max_pages_,
-         .num_kv_heads = llm.num_kv_heads,
-         .page_size = config_.page_size,
-         .head_dim = llm.head_dim};
-  // Sequences take physical pages in turn, so that no sequence's pages are contiguous.
-  for (std::int64_t b = 0; b < batch; ++b) {
-    for (std::int64_t page = 0; page < max_pages_; ++page) {
-      page_table_.push_back(static_cast<std::int32_t>(page * batch + b));
+  if (!cache_) {
+    const int first_summarised = config_.policy->keeps_page_summaries() ? config_.first_sparse_layer() : llm.num_layers;
+    cache_ = std::make_shared<HostKvCache>(llm, config_.page_size, batch * max_pages_, first_summarised);
+    // Sequences take physical pages in turn, so that no sequence's pages are contiguous.
+    for (std::int64_t b = 0; b < batch; ++b) {
+      for (std::int64_t page = 0; page < max_pages_; ++page) {
+        page_table_.push_back(static_cast<std::int32_t>(page * batch + b));
+      }
     }
+  } else if (batch != 1 || std::ssize(page_table_) != max_pages_ || cache_->shape.page_size != config_.page_size) {
+    throw std::invalid_argument("a shared cache needs one sequence, its page size and a page for every token");
   }
-  context_lens_.assign(static_cast<std::size_t>(batch), 0);
+  context_lens_.assign(static_cast<std::size_t>(batch), static_cast<std::int32_t>(num_tokens_));
   sampled_.assign(static_cast<std::size_t>(batch), 0);
   const std::int64_t slots = config_.window - 1;
   for (int layer = 0; layer < llm.num_layers; ++layer) {
     HostLayerState& state = layers_.emplace_back();
-    state.kv_cache.resize(static_cast<std::size_t>(kv_.kv_size()));
     if (!config_.is_sparse(layer)) continue;
-    if (config_.policy->keeps_page_summaries()) state.summaries.resize(static_cast<std::size_t>(kv_.summary_size()));
-    if (tracks_pages()) state.last_loaded.assign(static_cast<std::size_t>(batch * lists() * max_pages_), -1);
+    const auto lists_of_all = static_cast<std::size_t>(batch * lists());
+    const std::size_t pages_of_all = lists_of_all * static_cast<std::size_t>(max_pages_);
+    if (tracks_pages()) state.last_loaded.assign(pages_of_all, -1);
     state.output_cache_values.resize(static_cast<std::size_t>(slots * batch * llm.num_q_heads * llm.head_dim));
     state.output_cache_lse.resize(static_cast<std::size_t>(slots * batch * llm.num_q_heads));
-    state.selected.resize(static_cast<std::size_t>(batch * lists() * max_pages_));
-    state.selected_counts.resize(static_cast<std::size_t>(batch * lists()));
+    state.selected.resize(pages_of_all);
+    state.selected_counts.resize(lists_of_all);
+    state.memory.resize(lists_of_all);
+    if (options_.served_steps > 1) state.last_chosen.assign(pages_of_all, -1);
   }
   hidden_ring_.resize(static_cast<std::size_t>(slots * batch * llm.hidden_size));
   token_ring_.resize(static_cast<std::size_t>(config_.window * batch));
@@ -69,10 +82,16 @@ const std::vector<float>& HostDecoder::prefill(std::span<const std::int32_t> tok
   graph_ = build_prefill(config_, new_tokens, num_tokens_);
   num_rows_.assign(context_lens_.size(), static_cast<std::int32_t>(new_tokens));
   num_tokens_ += new_tokens;
-  return run(tokens);
+  begin(tokens);
+  return finish();
 }
 
 const std::vector<float>& HostDecoder::step(std::span<const std::int32_t> tokens) {
+  begin_step(tokens);
+  return finish();
+}
+
+void HostDecoder::begin_step(std::span<const std::int32_t> tokens) {
   is_prefill_ = false;
   config_.context = num_tokens_ + 1;
   demand_ = {.context = config_.context,
@@ -86,10 +105,10 @@ const std::vector<float>& HostDecoder::step(std::span<const std::int32_t> tokens
   }
   ++num_tokens_;
   ++num_steps_;
-  return run(tokens);
+  begin(tokens);
 }
 
-const std::vector<float>& HostDecoder::run(std::span<const std::int32_t> tokens) {
+void HostDecoder::begin(std::span<const std::int32_t> tokens) {
   if (num_tokens_ > options_.max_tokens) {
     throw InputError("", "tokens", std::to_string(num_tokens_), "at most " + std::to_string(options_.max_tokens));
   }
@@ -98,9 +117,26 @@ const std::vector<float>& HostDecoder::run(std::span<const std::int32_t> tokens)
       throw InputError("", "token", std::to_string(token), "an id below " + std::to_string(config_.llm.vocab_size));
     }
   }
-  tokens_ = tokens;
+  tokens_.assign(tokens.begin(), tokens.end());
   std::fill(context_lens_.begin(), context_lens_.end(), static_cast<std::int32_t>(num_tokens_));
-  for (StepGraph::Vertex vertex = 0; vertex < graph_.size(); ++vertex) execute(graph_.op(vertex));
+  next_vertex_ = 0;
+}
+
+std::optional<PendingProduct> HostDecoder::next_product() {
+  while (next_vertex_ < graph_.size()) {
+    const Op& op = graph_.op(next_vertex_++);
+    if (std::holds_alternative<MatmulShape>(op.shape)) return product_of(op);
+    execute(op);
+  }
+  return std::nullopt;
+}
+
+const std::vector<float>& HostDecoder::finish() {
+  while (const std::optional<PendingProduct> product = next_product()) {
+    std::vector<float> out(static_cast<std::size_t>(product->m * product->n));
+    host::matmul(product->m, product->n, product->k, product->input, product->weight, product->bias, out);
+    supply(std::move(out));
+  }
   return block_;
 }
 
@@ -147,19 +183,6 @@ void HostDecoder::keep_head_rows() {
   }
   residual_.resize(static_cast<std::size_t>(config_.batch * hidden));
   rows_per_sequence_ = 1;
-}
-
-// Policies that do not rank pages, and a budget of all pages, where the graph has no selection operations.
-void HostDecoder::select_without_scores(HostLayerState& state) {
-  const std::int64_t pages = config_.num_pages();
-  std::vector<PageId> all(static_cast<std::size_t>(pages));
-  std::iota(all.begin(), all.end(), 0U);
-  std::vector<PageId> chosen;
-  config_.policy->select({.pages = all, .num_pages = pages}, config_.page_size, chosen);
-  for (std::int64_t list = 0; list < config_.batch * lists(); ++list) {
-    std::copy(chosen.begin(), chosen.end(), state.selected.begin() + list * max_pages_);
-    state.selected_counts[list] = static_cast<std::int32_t>(chosen.size());
-  }
 }
 
 // Counts what sparse_attention is about to do, by the rule of method.md, step 4.

@@ -7,13 +7,12 @@
 #include "kernels/attention/attention.h"
 #include "kernels/attention_merge/attention_merge.h"
 #include "kernels/embedding/embedding.h"
+#include "kernels/forward/forward_math.h"
 #include "kernels/host_decoder.h"
-#include "kernels/matmul/matmul.h"
 #include "kernels/page_summary/page_summary.h"
 #include "kernels/rms_norm/rms_norm.h"
 #include "kernels/sample/sample.h"
 #include "kernels/silu_mul/silu_mul.h"
-#include "kernels/top_k/top_k.h"
 #include "model/error.h"
 
 namespace retrosim::kernels {
@@ -40,7 +39,7 @@ void HostDecoder::execute(const Op& op, const Shape& /*shape*/) {
 }
 
 void HostDecoder::execute(const Op& op, const EmbeddingShape& shape) {
-  std::vector<std::int32_t> tokens(tokens_.begin(), tokens_.end());
+  std::vector<std::int32_t> tokens = tokens_;
   if (!is_prefill_) {
     rows_per_sequence_ = shape.rows / config_.batch;
     tokens.clear();
@@ -72,69 +71,56 @@ void HostDecoder::execute(const Op& op, const RmsNormShape& shape) {
   host::rms_norm(residual_, gain, config_.llm.rms_norm_eps, block_);
 }
 
-void HostDecoder::execute(const Op& op, const MatmulShape& shape) {
+PendingProduct HostDecoder::product_of(const Op& op) const {
+  const auto& shape = std::get<MatmulShape>(op.shape);
   const std::string_view name = op.name;
   expect(op, shape.m, config_.batch * rows_per_sequence_);
-  std::span<const float> weight;
-  std::span<const float> bias;
+  PendingProduct product{
+      .op = &op, .m = shape.m, .n = shape.n, .k = shape.k, .input = block_, .weight = {}, .bias = {}};
   if (name == "lm_head") {
-    weight = weights_.head();
+    product.weight = weights_.head();
   } else if (name == "qkv_proj") {
-    weight = weights_of(op).qkv;
-    bias = weights_of(op).qkv_bias;
+    product.weight = weights_of(op).qkv;
+    product.bias = weights_of(op).qkv_bias;
   } else if (name == "o_proj") {
-    weight = weights_of(op).o;
+    product.weight = weights_of(op).o;
   } else if (name == "gate_up_proj") {
-    weight = weights_of(op).gate_up;
+    product.weight = weights_of(op).gate_up;
   } else if (name == "down_proj") {
-    weight = weights_of(op).down;
+    product.weight = weights_of(op).down;
   } else {
     throw InputError("", "operation", name, "a linear map of a dense decoder layer");
   }
-  if (weight.size() != size_of(shape.n, shape.k)) throw std::logic_error(std::string(name) + ": another weight shape");
-  std::vector<float> out(size_of(shape.m, shape.n));
-  host::matmul(shape.m, shape.n, shape.k, block_, weight, bias, out);
-  block_ = std::move(out);
+  if (product.weight.size() != size_of(shape.n, shape.k)) {
+    throw std::logic_error(std::string(name) + ": another weight shape");
+  }
+  return product;
 }
 
 void HostDecoder::execute(const Op& op, const RopeAppendShape& shape) {
   expect(op, shape.rows, config_.batch * rows_per_sequence_);
-  HostLayerState& state = state_of(op);
+  HostKvCache::Layer& pages = pages_of(op.layer);
   const LayerWeights& weights = weights_of(op);
   const std::vector<host::TokenRow> rows = token_rows(shape.rows_overwritten > 0);
   q_.resize(size_of(shape.rows, shape.num_q_heads * shape.head_dim));
-  host::rope_append(kv_, table(), shape.num_q_heads, rows, frequencies_,
+  host::rope_append(cache_->shape, table(), shape.num_q_heads, rows, frequencies_,
                     {.q_gain = weights.q_norm, .k_gain = weights.k_norm, .epsilon = config_.llm.rms_norm_eps}, block_,
-                    q_, state.kv_cache);
-  if (state.summaries.empty()) return;
+                    q_, pages.kv);
+  if (pages.summaries.empty() || !config_.is_sparse(op.layer)) return;
   std::vector<std::int32_t> touched(static_cast<std::size_t>(config_.batch), 0);
   for (const host::TokenRow& row : rows) touched[row.sequence] += row.writes_kv ? 1 : 0;
   if (config_.widen_summaries && !is_prefill_) {
-    host::widen_page_summaries(kv_, table(), touched, state.kv_cache, state.summaries);
+    host::widen_page_summaries(cache_->shape, table(), touched, pages.kv, pages.summaries);
   } else {
-    host::recompute_page_summaries(kv_, table(), touched, state.kv_cache, state.summaries);
+    host::recompute_page_summaries(cache_->shape, table(), touched, pages.kv, pages.summaries);
   }
-}
-
-void HostDecoder::execute(const Op& op, const PageScoreShape& shape) {
-  scores_.resize(size_of(config_.batch * lists(), max_pages_));
-  host::page_scores(kv_, table(), shape.num_q_heads, options_.reduction, q_,
-                    rows_per_sequence_ * shape.num_q_heads * shape.head_dim, state_of(op).summaries, scores_);
-}
-
-void HostDecoder::execute(const Op& op, const TopKShape& /*shape*/) {
-  const std::vector<std::int32_t> k(context_lens_.size(), static_cast<std::int32_t>(config_.policy->pages_selected(
-                                                              config_.num_pages(), config_.page_size)));
-  HostLayerState& state = state_of(op);
-  host::select_top_k(table(), config_.page_size, lists(), max_pages_, scores_, k, state.selected,
-                     state.selected_counts);
-  has_selection_ = true;
 }
 
 void HostDecoder::execute(const Op& op, const AttentionShape& shape) {
   expect(op, shape.rows, config_.batch * rows_per_sequence_);
   HostLayerState& state = state_of(op);
-  const host::AttentionSizes sizes{.kv = kv_,
+  const std::vector<float>& kv_cache = pages_of(op.layer).kv;
+  const host::AttentionSizes sizes{.kv = cache_->shape,
                                    .num_q_heads = shape.num_q_heads,
                                    .window = rows_per_sequence_,
                                    .num_lists = lists(),
@@ -144,14 +130,20 @@ void HostDecoder::execute(const Op& op, const AttentionShape& shape) {
   if (!config_.is_sparse(op.layer)) {
     const auto& windows = config_.llm.layer_sliding_window;
     const std::int64_t sliding_window = windows.empty() ? 0 : windows[static_cast<std::size_t>(op.layer)];
-    host::dense_attention(sizes, table(), sliding_window, q_, state.kv_cache, num_rows_, attention_, lse_);
+    const auto attend = is_simd() ? simd::dense_attention : host::dense_attention;
+    attend(sizes, table(), sliding_window, q_, kv_cache, num_rows_, attention_, lse_);
     return;
   }
-  if (!has_selection_) select_without_scores(state);
+  if (!has_selection_) select_without_scores(op.layer);
+  if (options_.served_steps > 1) serve_earlier_choices(state);
   count_demand(op.layer, config_.context);
-  host::sparse_attention(sizes, table(), shape.masked ? host::UnseenMode::mask : host::UnseenMode::skip, q_,
-                         state.kv_cache, state.selected, state.selected_counts, num_rows_, state.last_loaded,
-                         attention_, lse_);
+  if (is_simd()) {
+    simd::sparse_attention(sizes, table(), q_, kv_cache, state.selected, state.selected_counts, num_rows_,
+                           state.last_loaded, attention_, lse_);
+  } else {
+    host::sparse_attention(sizes, table(), shape.masked ? host::UnseenMode::mask : host::UnseenMode::skip, q_, kv_cache,
+                           state.selected, state.selected_counts, num_rows_, state.last_loaded, attention_, lse_);
+  }
 }
 
 void HostDecoder::execute(const Op& op, const AttentionMergeShape& shape) {
@@ -173,15 +165,23 @@ void HostDecoder::execute(const Op& op, const AttentionMergeShape& shape) {
 void HostDecoder::execute(const Op& op, const PrefillAttentionShape& shape) {
   expect(op, shape.batch * shape.new_tokens, config_.batch * rows_per_sequence_);
   attention_.resize(q_.size());
-  host::prefill_attention(kv_, table(), shape.num_q_heads, shape.new_tokens, shape.sliding_window, q_,
-                          state_of(op).kv_cache, attention_);
+  host::prefill_attention(cache_->shape, table(), shape.num_q_heads, shape.new_tokens, shape.sliding_window, q_,
+                          pages_of(op.layer).kv, attention_);
   block_ = attention_;
 }
 
 void HostDecoder::execute(const Op& op, const SiluMulShape& shape) {
   expect(op, shape.rows, config_.batch * rows_per_sequence_);
   std::vector<float> out(size_of(shape.rows, shape.intermediate_size));
-  host::silu_mul(shape.rows, shape.intermediate_size, block_, out);
+  if (is_simd()) {
+    const ForwardMath& math = forward_math();
+    for (std::int64_t row = 0; row < shape.rows; ++row) {
+      const float* gate = &block_[row * 2 * shape.intermediate_size];
+      math.silu_mul(gate, gate + shape.intermediate_size, shape.intermediate_size, &out[row * shape.intermediate_size]);
+    }
+  } else {
+    host::silu_mul(shape.rows, shape.intermediate_size, block_, out);
+  }
   block_ = std::move(out);
 }
 

@@ -72,3 +72,19 @@ void prefill_attention(const KvShape& shape, const PageTable& table, std::int64_
                        std::span<float> out);
 
 }  // namespace retrosim::kernels::host
+
+// The same in float32 with the CPU's vector instructions, for long decodes; results differ by rounding only.
+namespace retrosim::kernels::simd {
+
+/// As host::sparse_attention, skipping what has been seen.
+void sparse_attention(const host::AttentionSizes& sizes, const PageTable& table, std::span<const float> q,
+                      std::span<const float> kv_cache, std::span<const std::int32_t> selected,
+                      std::span<const std::int32_t> counts, std::span<const std::int32_t> num_rows,
+                      std::span<std::int32_t> last_loaded, std::span<float> out, std::span<float> lse);
+
+/// As host::dense_attention.
+void dense_attention(const host::AttentionSizes& sizes, const PageTable& table, std::int64_t sliding_window,
+                     std::span<const float> q, std::span<const float> kv_cache, std::span<const std::int32_t> num_rows,
+                     std::span<float> out, std::span<float> lse);
+
+}  // namespace retrosim::kernels::simd

@@ -1,6 +1,7 @@
 // Teacher-forced forward pass of a real model with dense attention, in chunks of tokens, on the CPU in float32.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -53,6 +54,15 @@ class DenseForward {
   std::vector<float> logits(std::int64_t first, std::int64_t count) const;
 
   std::int64_t num_tokens() const { return num_tokens_; }
+
+  /// Forgets all tokens but the first `tokens`, so that another text can follow them.
+  void rewind(std::int64_t tokens) { num_tokens_ = std::min(num_tokens_, tokens); }
+
+  /// One KV head's keys after RoPE, and its values: [max_tokens, head_dim], of which num_tokens() rows are set.
+  const float* keys(int layer, std::int64_t head) const { return &keys_[layer][head * max_tokens_ * llm_.head_dim]; }
+  const float* values(int layer, std::int64_t head) const {
+    return &values_[layer][head * max_tokens_ * llm_.head_dim];
+  }
 
  private:
   void run_layer(int layer, std::int64_t rows, ForwardObserver* observer);

@@ -16,6 +16,14 @@ struct ForwardMath {
   /// c[m, n] = a[m, k] * b[k, n]
   void (*multiply)(std::int64_t m, std::int64_t n, std::int64_t k, const float* a, std::int64_t a_stride,
                    const float* b, std::int64_t b_stride, float* c, std::int64_t c_stride);
+  /// c[m, n] = a[m, k] * b[n, k]^T for a handful of rows, without packing
+  void (*dots)(std::int64_t m, std::int64_t n, std::int64_t k, const float* a, std::int64_t a_stride, const float* b,
+               std::int64_t b_stride, float* c, std::int64_t c_stride);
+  /// c[m, k] += a[m, n] * b[n, k], likewise
+  void (*add_weighted)(std::int64_t m, std::int64_t n, std::int64_t k, const float* a, std::int64_t a_stride,
+                       const float* b, std::int64_t b_stride, float* c, std::int64_t c_stride);
+  /// Largest of row[0 .. n); n >= 1
+  float (*maximum)(const float* row, std::int64_t n);
   /// row[i] = exp(scale * (row[i] - max row)); returns their sum. n >= 1.
   float (*exponentials)(float* row, std::int64_t n, float scale);
   /// sums[j] = sum of row[j * block .. min((j + 1) * block, n)), times scale

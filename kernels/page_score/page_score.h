@@ -28,4 +28,23 @@ void page_scores(const KvShape& shape, const PageTable& table, std::int64_t num_
                  std::span<float> scores);
 
 }  // namespace host
+
+// In float32 with the CPU's vector instructions.
+namespace simd {
+
+/// As host::page_scores, up to rounding.
+void page_scores(const KvShape& shape, const PageTable& table, std::int64_t num_q_heads, GroupReduction reduction,
+                 std::span<const float> q, std::int64_t q_stride, std::span<const float> summaries,
+                 std::span<float> scores);
+
+/// score(page) = true attention mass of the current query on the page: mean over the heads of a list, whatever
+/// `reduction` says of scores. Pages beyond the context score -infinity.
+void page_masses(const KvShape& shape, const PageTable& table, std::int64_t num_q_heads, GroupReduction reduction,
+                 std::span<const float> q, std::int64_t q_stride,
+                 // [num_pages, num_kv_heads, 2 (K, V), page_size, head_dim]
+                 std::span<const float> kv_cache,
+                 // [batch, selection_heads, max_pages]
+                 std::span<float> scores);
+
+}  // namespace simd
 }  // namespace retrosim::kernels

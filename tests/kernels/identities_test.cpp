@@ -213,7 +213,7 @@ TEST(Identities, I3OutputCacheOfASparseLayerZeroIsAttentionOverTheUnion) {
     const HostLayerState& state = decoder.layer(0);
     pages[t] = std::set<int>(state.selected.begin(), state.selected.begin() + state.selected_counts[0]);  // KV head 0
     // Keys and values of layer 0 are those of dense decoding.
-    ASSERT_EQ(state.kv_cache, full.layer(0).kv_cache);
+    ASSERT_EQ(decoder.kv_cache(0), full.kv_cache(0));
   }
   for (int query = 76; query < 80; ++query) {
     std::set<int> joined;
@@ -240,11 +240,11 @@ TEST(Identities, I3OutputCacheOfASparseLayerZeroIsAttentionOverTheUnion) {
       if (!joined.contains(p / kPageSize)) continue;
       double product = 0;
       for (int i = 0; i < 8; ++i)
-        product += head[i] * decoder.layer(0).kv_cache[kv.key_offset(p / kPageSize, 0, p % kPageSize) + i];
+        product += head[i] * decoder.kv_cache(0)[kv.key_offset(p / kPageSize, 0, p % kPageSize) + i];
       const double weight = std::exp(product / std::sqrt(8.0));
       sum += weight;
       for (int i = 0; i < 8; ++i) {
-        expected[i] += weight * decoder.layer(0).kv_cache[kv.value_offset(p / kPageSize, 0, p % kPageSize) + i];
+        expected[i] += weight * decoder.kv_cache(0)[kv.value_offset(p / kPageSize, 0, p % kPageSize) + i];
       }
     }
     for (double& value : expected) value /= sum;
