@@ -92,24 +92,24 @@ TEST_F(Lockstep, MembersMayFollowDifferentTexts) {
   for (int t = kPrompt; t < kTokens; ++t) {
     both.step(std::vector<std::int32_t>{tokens[t], (tokens[t] + 1) % 50});
     one.step(std::span(tokens).subspan(t, 1));
-    EXPECT_EQ(both.logits(0), one.logits(0));
-    EXPECT_NE(both.logits(1), one.logits(0));
+    // A product of more rows may add in another order.
+    expect_close(both.logits(0), one.logits(0), 1e-4, "position " + std::to_string(t));
+    EXPECT_GT(std::abs(both.logits(1)[0] - one.logits(0)[0]), 1e-3);
   }
 }
 
-// The oracle's pages hold more attention mass than any other choice of as many: no exchange of a chosen page (the open
-// one apart) against one left out may gain. Masses from the keys and the cached query are what a full softmax gives.
-TEST_F(Lockstep, TheOracleChoosesThePagesWithTheMostMass) {
-  LockstepDecoders all = decoders({member_of("quest", 0.5, 1, {.ranking = PageRanking::attention_mass}),
-                                   member_of("full", 1, 1, {.always_track_pages = false})});
+// k is half of the pages, rounded up, the open one among them; the masses that rank the others are what a full softmax
+// over all keys gives, mean over the two query heads of a list.
+TEST_F(Lockstep, TheOracleRanksPagesByTrueAttentionMass) {
+  LockstepDecoders all = decoders({member_of("quest", 0.5, 1, {.ranking = PageRanking::attention_mass})});
   step(all, kPrompt);
-  // Of layer 1, the first sparse one, whose input both members share: rank by brute force.
   const HostDecoder& oracle = all.decoder(0);
   const std::int64_t pages = (kPrompt + 1 + 3) / 4;
   EXPECT_EQ(std::ssize(selection(oracle, 1, 0)), (pages + 1) / 2);
   EXPECT_TRUE(selection(oracle, 1, 0).contains(static_cast<int>(pages) - 1));
   const KvShape& kv = oracle.kv_shape();
-  std::vector<float> q = random_weights(4 * 8, 1.0, 0.0, *std::make_unique<std::mt19937>(4));
+  std::mt19937 random(4);
+  const std::vector<float> q = random_weights(4 * 8, 1.0, 0.0, random);
   std::vector<float> masses(2 * pages);
   std::vector<std::int32_t> physical(pages);
   std::iota(physical.begin(), physical.end(), 0);

@@ -52,7 +52,7 @@ class GpuDecoder {
     const KvShape& from_shape = prefilled.kv_shape();
     for (int layer = 0; layer < config.llm.num_layers; ++layer) {
       std::vector<float> cache(static_cast<std::size_t>(state_.kv_shape.kv_size()), NAN);
-      const std::vector<float>& from = prefilled.layer(layer).kv_cache;
+      const std::vector<float>& from = prefilled.kv_cache(layer);
       for (int position = 0; position < kPrompt; ++position) {  // one sequence: the host's pages are logical ones
         const int page = position / kPageSize;
         for (int head = 0; head < config.llm.num_kv_heads; ++head) {
