@@ -19,7 +19,7 @@ struct PageMap {
     out.clear();
     for (const PageId page : recorded) {
       if (page < full_pages) {
-        for (std::int64_t i = 0; i < copies; ++i) out.push_back(static_cast<PageId>(page * copies + i));
+        for (std::int64_t i = 0; i < copies; ++i) out.push_back(static_cast<PageId>(page + i * full_pages));
       } else {
         out.push_back(static_cast<PageId>(page + full_pages * (copies - 1)));
       }

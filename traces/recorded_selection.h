@@ -15,11 +15,11 @@ namespace retrosim {
 /// head. List ((sequence * sparse layers + sparse layer) * KV heads + KV head) of the decode follows the recorded list
 /// of that number, modulo how many there are.
 ///
-/// Pages. Every page that is full when the recording starts stands for e neighbouring pages, ranked one after the other
-/// where it is ranked, e being how often the recorded context goes into config.context. The page being filled then, and
-/// those that follow it, stand for themselves. So every list's pages age as the recorded ones do, the context grows by
-/// a token per step, and the budget is config's share of all pages, to the page. first_context is config.context or
-/// less.
+/// Pages. The pages that are full when the recording starts are laid end to end e times, e being how often the recorded
+/// context goes into config.context; a page's copies rank one after the other where it ranks. The page being filled
+/// then, and those that come after it, follow once. So pages age as the recorded ones do and have their neighbours, the
+/// context grows by a token per step, and the budget is config's share of all pages, to the page. first_context is
+/// config.context or less.
 ///
 /// Throws InputError when the traces do not start at the same position, have another page size than config, fewer
 /// steps, no layer that config leaves sparse, or a longer context than config.

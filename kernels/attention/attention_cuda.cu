@@ -9,6 +9,12 @@ namespace retrosim::kernels::cuda {
 
 namespace {
 
+constexpr int kLeadingWarps = kMaxSharers;
+constexpr int kMaxRowTiles = 4;  // per block
+// 24 KB in flight per leading warp (bf16, head size 128); more is no faster, and slower for fp8's small tiles.
+constexpr int kMinStages = 3;
+constexpr int kTilesInFlight = 24;
+
 /// cuTensorMapEncodeTiled without linking the driver's library.
 using EncodeTiled = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*,
                                  const cuuint64_t*, const cuuint32_t*, const cuuint32_t*, CUtensorMapInterleave,
@@ -48,12 +54,12 @@ CUtensorMap describe_cache(const DeviceKvCache& cache) {
   return map;
 }
 
-AttentionKernel kernel_for(const DeviceKvCache& cache, int row_tiles, KvLoader loader) {
+AttentionKernel kernel_for(const DeviceKvCache& cache, KvLoader loader) {
   const auto of_type = [&]<class Kv>() {
     switch (cache.shape.head_dim) {
-      case 64: return attention_kernel<Kv, 64>(row_tiles, loader);
-      case 128: return attention_kernel<Kv, 128>(row_tiles, loader);
-      default: return attention_kernel<Kv, 256>(row_tiles, loader);
+      case 64: return attention_kernel<Kv, 64>(loader);
+      case 128: return attention_kernel<Kv, 128>(loader);
+      default: return attention_kernel<Kv, 256>(loader);
     }
   };
   return cache.dtype == DType::bf16 ? of_type.operator()<__nv_bfloat16>() : of_type.operator()<__nv_fp8_e4m3>();
@@ -108,6 +114,35 @@ PagedAttention::PagedAttention(const DeviceKvCache& cache, AttentionTuning tunin
   if (cache.dtype != DType::f32 && tuning_.loader == KvLoader::bulk_tensor) tensor_map_ = describe_cache(cache);
 }
 
+int PagedAttention::share_out_warps(AttentionKernelParams& p, int row_tiles, int batch,
+                                    const AttentionKernel& kernel) const {
+  const int most = max_attention_warps(static_cast<int>(cache_.shape.head_dim));
+  p.row_blocks = (row_tiles + kMaxRowTiles - 1) / kMaxRowTiles;
+  p.row_tiles = (row_tiles + p.row_blocks - 1) / p.row_blocks;
+  const int further = p.row_tiles - 1;
+  if (further > 0 && (p.selected == nullptr || p.masked)) {  // every row tile needs every tile of keys
+    p.leading = p.following = std::min(kLeadingWarps, most / p.row_tiles);
+    return 1;
+  }
+  // A third of the warps, rounded up to be the same for each, follow: pages that older rows have not seen lie together.
+  const auto share_out = [&](int warps, int most_leading) {
+    p.following = further > 0 ? (warps / 3 + further - 1) / further : 1;
+    p.leading = std::min(most_leading, warps - further * p.following);
+  };
+  // One block per SM; where there are more, two smaller ones, so that they all start at once.
+  static const int sms = device_attribute(cudaDevAttrMultiProcessorCount);
+  const bool crowded = p.num_splits * p.num_lists * p.row_blocks * batch > sms;
+  if (crowded) {
+    cudaFuncAttributes attributes{};
+    RETROSIM_CUDA_CHECK(cudaFuncGetAttributes(&attributes, kernel.function));
+    const int registers = (attributes.numRegs + 7) / 8 * 8 * 32;  // of a warp
+    share_out(std::min(most, 65536 / 2 / registers), kLeadingWarps / 2);
+  }
+  if (!crowded || p.leading < kLeadingWarps / 2 - 1) share_out(most, kLeadingWarps);
+  if (tuning_.warps > 0) p.leading = std::min(tuning_.warps, most - further * p.following);
+  return tuning_.blocks_per_sm > 0 ? tuning_.blocks_per_sm : p.leading <= kLeadingWarps / 2 ? 2 : 1;
+}
+
 void PagedAttention::launch(const PagedAttentionArgs& args, cudaStream_t stream) const {
   AttentionKernelParams p = attention_params(cache_, args);
   const int batch = static_cast<int>(args.table.batch);
@@ -117,35 +152,27 @@ void PagedAttention::launch(const PagedAttentionArgs& args, cudaStream_t stream)
   }
   const int rows = p.window * p.group;
   if (rows > 256) throw InputError("", "window * query group", std::to_string(rows), "at most 256");
-  const int row_tiles = (rows + 15) / 16;
-  const AttentionKernel kernel = kernel_for(cache_, row_tiles, tuning_.loader);
-  p.row_blocks = (row_tiles + kernel.row_tiles - 1) / kernel.row_tiles;
-  // One block per SM; where there are more, two smaller ones, so that they all start at once.
-  static const int sms = device_attribute(cudaDevAttrMultiProcessorCount);
-  const bool crowded = p.num_splits * p.num_lists * p.row_blocks * batch > sms && kernel.slices == 1;
-  const int warps = tuning_.warps > 0 ? tuning_.warps : crowded ? 4 : 8;
-  const int blocks_per_sm = tuning_.blocks_per_sm > 0 ? tuning_.blocks_per_sm : 8 / warps;
-  p.warps = std::max(warps, kernel.slices);
-  const int groups = p.warps / kernel.slices;
-
+  const AttentionKernel kernel = kernel_for(cache_, tuning_.loader);
   const int head_dim = static_cast<int>(cache_.shape.head_dim);
-  const int fixed_bytes = 1024 + kernel.query_tiles_in_shared * (head_dim / 16) * 32 * 16;
-  const int stage_bytes = groups * (kernel.tile_bytes + 16 + 8 + 8);
-  const int block_rows = std::min(rows, kernel.row_tiles * 16);
-  const int merge_bytes = 1024 + groups * (kernel.row_tiles * 16 * 2 + block_rows * (head_dim + 8)) * 4;
+  const int blocks_per_sm = share_out_warps(p, (rows + 15) / 16, batch, kernel);
+  const int warps = p.leading + (p.row_tiles - 1) * p.following;
+
+  const int fixed_bytes = 1024 + p.row_tiles * kernel.query_tile_bytes;
+  const int stage_bytes = p.leading * (kernel.tile_bytes + 16 + 8 + 8);
+  const int merge_bytes = 1024 + warps * 16 * (2 + head_dim + 8) * 4;
   static const int per_sm = device_attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor);
   static const int per_block = device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
   const int available = std::min(per_block, per_sm / blocks_per_sm - 1024);
   p.stages = std::min((available - fixed_bytes) / stage_bytes, 32);
-  // More than 24 KB in flight per warp is no faster, and slower for fp8's small tiles.
-  p.stages = std::min(p.stages, tuning_.stages > 0 ? tuning_.stages : 3 * kernel.slices);
+  p.stages = std::min(
+      p.stages, tuning_.stages > 0 ? tuning_.stages : std::max(kMinStages, kTilesInFlight / p.leading / blocks_per_sm));
   const int bytes = std::max(fixed_bytes + p.stages * stage_bytes, merge_bytes);
   if (p.stages < 1 || bytes > per_block) {
     throw InputError("", "window * query group", std::to_string(rows), "rows whose tiles fit in shared memory");
   }
   RETROSIM_CUDA_CHECK(cudaFuncSetAttribute(kernel.function, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
   const dim3 grid(p.num_splits, p.num_lists * p.row_blocks, batch);
-  cuda::launch(kernel.function, grid, dim3(p.warps * 32), bytes, stream, tensor_map_, p);
+  cuda::launch(kernel.function, grid, dim3(warps * 32), bytes, stream, tensor_map_, p);
 }
 
 }  // namespace retrosim::kernels::cuda

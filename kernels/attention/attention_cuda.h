@@ -10,6 +10,9 @@
 
 namespace retrosim::kernels::cuda {
 
+struct AttentionKernel;
+struct AttentionKernelParams;
+
 /// How tiles of keys and values get from global into shared memory.
 enum class KvLoader : std::uint8_t {
   bulk_tensor,  // the copy engine (TMA), compute capability 9.0 and later
@@ -19,9 +22,9 @@ enum class KvLoader : std::uint8_t {
 /// Launch shape; the defaults are the fastest ones measured (reports/published/kernels-h200.md).
 struct AttentionTuning {
   KvLoader loader = KvLoader::bulk_tensor;
-  int warps = 0;          // per block: 4 or 8; 0: 8, or 4 where there are more blocks than SMs
-  int stages = 0;         // tiles in flight per warp group; 0: three per warp of the group, if they fit
-  int blocks_per_sm = 0;  // that shared memory is divided among; 0: one of 8 warps or two of 4
+  int warps = 0;          // leading ones per block; 0: 8, or 4 where there are more blocks than SMs
+  int stages = 0;         // tiles in flight per leading warp; 0: three, or more if those are few
+  int blocks_per_sm = 0;  // that shared memory is divided among; 0: one of 8 leading warps or two of 4
 };
 
 /// Partial results of one launch: what attention writes and the merge reads.
@@ -71,6 +74,9 @@ class PagedAttention {
   const DeviceKvCache& cache() const { return cache_; }
 
  private:
+  /// Chooses row blocks, row tiles and warps; returns how many blocks shall share an SM.
+  int share_out_warps(AttentionKernelParams& params, int row_tiles, int batch, const AttentionKernel& kernel) const;
+
   DeviceKvCache cache_;
   AttentionTuning tuning_;
   CUtensorMap tensor_map_{};

@@ -89,6 +89,12 @@ __device__ void load_tile_async(std::uint32_t tile, std::uint32_t barrier, const
   barrier_arrive_after_copies(barrier);
 }
 
+/// Bits that keep the first `last + 1` of two tokens' 2-byte elements: values beyond the context may be anything, NaN
+/// included, which a probability of 0 does not undo.
+__device__ inline std::uint32_t valid_tokens(int last) {
+  return last >= 1 ? 0xffffffffU : last == 0 ? 0x0000ffffU : 0U;
+}
+
 /// Tensor-core arithmetic on a tile, by stored type: bf16 as it is, e4m3 as f16 (exact).
 template <class Kv>
 struct KvMath;
@@ -103,8 +109,6 @@ struct KvMath<__nv_bfloat16> {
   /// Element of the query in A register i (0..3) of k-step `step`: the first of two neighbours.
   __device__ static int query_element(int step, int i, int quad) { return step * 16 + (i / 2) * 8 + quad * 2; }
   __device__ static std::uint32_t query_pair(std::uint32_t bf16_pair) { return bf16_pair; }
-  /// Element of the output in column `column` (0, 1) of accumulator `tile` of eight.
-  __device__ static int output_element(int tile, int column, int quad) { return tile * 8 + quad * 2 + column; }
 
   /// scores[half][*] += Q K^T of 16 query rows and the tile's 16 tokens.
   template <int D, class QueryFragment>
@@ -130,20 +134,30 @@ struct KvMath<__nv_bfloat16> {
     }
   }
 
-  /// o[*] += P V over columns [first, first + 8 * Tiles).
-  template <int D, int Tiles>
-  __device__ static void values(float (&o)[Tiles][4], std::uint32_t tile, int lane, int first,
+  /// o[*] += P V. `valid` is valid_tokens() of this lane's two tokens of each half.
+  template <int D>
+  __device__ static void values(float (&o)[D / 8][4], std::uint32_t tile, int lane, const std::uint32_t (&valid)[2],
                                 const std::uint32_t (&p)[4]) {
     using Tile = KvTile<__nv_bfloat16, D>;
     const int row = lane & 7;
     const int base = (2 + ((lane >> 3) & 1)) * Tile::kBlockBytes;
-    const int chunk = first / 8 + (lane >> 4);
+    const int chunk = lane >> 4;
 #pragma unroll
-    for (int i = 0; i < Tiles; i += 2) {
+    for (int i = 0; i < D / 8; i += 2) {
       std::uint32_t v[4];
       ldmatrix_x4_transposed(v, tile + base + Tile::chunk_offset(row, chunk + i));
-      mma(o[i], p, v[0], v[1]);
-      mma(o[i + 1], p, v[2], v[3]);
+      mma(o[i], p, v[0] & valid[0], v[1] & valid[1]);
+      mma(o[i + 1], p, v[2] & valid[0], v[3] & valid[1]);
+    }
+  }
+
+  /// This lane's accumulators of one of its two rows, times `factor`, as a row of D elements.
+  template <int Tiles>
+  __device__ static void store(float* to, const float (&o)[Tiles][4], int half, int quad, float factor) {
+#pragma unroll
+    for (int i = 0; i < Tiles; ++i) {
+      const float2 pair{o[i][half * 2] * factor, o[i][half * 2 + 1] * factor};
+      *reinterpret_cast<float2*>(to + i * 8 + quad * 2) = pair;
     }
   }
 };
@@ -160,9 +174,6 @@ struct KvMath<__nv_fp8_e4m3> {
   __device__ static std::uint32_t query_pair(std::uint32_t bf16_pair) {
     const float2 pair = bf16x2_to_float2(bf16_pair);
     return pack_f16x2(fminf(fmaxf(pair.x, -65504.0F), 65504.0F), fminf(fmaxf(pair.y, -65504.0F), 65504.0F));
-  }
-  __device__ static int output_element(int tile, int column, int quad) {
-    return (tile / 2) * 16 + quad * 4 + column * 2 + tile % 2;
   }
 
   template <int D, class QueryFragment>
@@ -197,29 +208,38 @@ struct KvMath<__nv_fp8_e4m3> {
     }
   }
 
-  template <int D, int Tiles>
-  __device__ static void values(float (&o)[Tiles][4], std::uint32_t tile, int lane, int first,
+  template <int D>
+  __device__ static void values(float (&o)[D / 8][4], std::uint32_t tile, int lane, const std::uint32_t (&valid)[2],
                                 const std::uint32_t (&p)[4]) {
     using Tile = KvTile<__nv_fp8_e4m3, D>;
     const int row = lane & 7;
     const int base = (2 + ((lane >> 3) & 1)) * Tile::kBlockBytes;
 #pragma unroll
-    for (int i = 0; i < Tiles; i += 4) {
-      // Two 16-element chunks, or one twice where the slice is one chunk wide.
-      const int next = (Tiles >= 4) ? (lane >> 4) : 0;
+    for (int i = 0; i < D / 8; i += 4) {
       std::uint32_t v[4];
-      ldmatrix_x4_transposed(v, tile + base + Tile::chunk_offset(row, first / 16 + i / 2 + next));
+      ldmatrix_x4_transposed(v, tile + base + Tile::chunk_offset(row, i / 2 + (lane >> 4)));
 #pragma unroll
-      for (int chunk = 0; chunk < (Tiles >= 4 ? 2 : 1); ++chunk) {
+      for (int chunk = 0; chunk < 2; ++chunk) {
         std::uint32_t even0;
         std::uint32_t odd0;
         std::uint32_t even1;
         std::uint32_t odd1;
-        e4m3x4_to_f16x4(__byte_perm(v[2 * chunk], 0, 0x3120), even0, odd0);
-        e4m3x4_to_f16x4(__byte_perm(v[2 * chunk + 1], 0, 0x3120), even1, odd1);
+        e4m3x4_to_f16x4(__byte_perm(v[2 * chunk] & valid[0], 0, 0x3120), even0, odd0);
+        e4m3x4_to_f16x4(__byte_perm(v[2 * chunk + 1] & valid[1], 0, 0x3120), even1, odd1);
         mma(o[i + 2 * chunk], p, even0, even1);
         mma(o[i + 2 * chunk + 1], p, odd0, odd1);
       }
+    }
+  }
+
+  /// Accumulators 2 i and 2 i + 1 hold the even and the odd ones of 16 elements.
+  template <int Tiles>
+  __device__ static void store(float* to, const float (&o)[Tiles][4], int half, int quad, float factor) {
+#pragma unroll
+    for (int i = 0; i < Tiles; i += 2) {
+      const float4 four{o[i][half * 2] * factor, o[i + 1][half * 2] * factor, o[i][half * 2 + 1] * factor,
+                        o[i + 1][half * 2 + 1] * factor};
+      *reinterpret_cast<float4*>(to + i * 8 + quad * 4) = four;
     }
   }
 };

@@ -1,6 +1,9 @@
-// The split-KV kernel. A block takes one sequence, one page list and one share of its tiles; each group of warps works
-// through every n-th tile on its own: its own ring of tiles in flight, its own running softmax. The groups' results are
-// merged in shared memory at the end.
+// The split-KV kernel. A block takes one sequence, one page list and one share of its tiles. Its query rows lie in
+// tiles of 16, row = s * group + head, so that the first tile holds the current query's rows and further ones those of
+// older queries. Every warp keeps one row tile's running softmax over its share of the block's tiles of keys and
+// values: "leading" warps share them for the first row tile, each with its own ring of tiles in flight; a further row
+// tile has few warps of its own, which read the same rings and pass over the tiles that its rows have seen. The warps'
+// results are merged in shared memory at the end.
 #pragma once
 
 #include "kernels/attention/kv_tile.cuh"
@@ -9,17 +12,21 @@
 
 namespace retrosim::kernels::cuda {
 
+/// Warps of a block at most: what its registers, 65,536 per SM, allow.
+constexpr int max_attention_warps(int head_dim) { return head_dim <= 128 ? 12 : 8; }
+/// Warps that share a row tile at most.
+inline constexpr int kMaxSharers = 8;
+
 __device__ inline float exp2_fast(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
 
-/// MT: 16-row tiles of query rows (row = s * group + head). DSplit: warps of a group, each with its slice of the
-/// output's columns. Shared memory: [groups][stages] tiles | [MT - in registers] query fragments | entries | barriers;
-/// the tiles' room is reused for the merge of the groups.
-template <class Kv, int D, int MT, int DSplit, KvLoader Loader>
-__global__ void __launch_bounds__(256, 1)
+/// Shared memory: [leading][stages] tiles | [row tiles, beyond head size 128] query fragments | entries | barriers; the
+/// tiles' room is reused for the merge of the warps.
+template <class Kv, int D, KvLoader Loader>
+__global__ void __launch_bounds__(max_attention_warps(D) * 32, 1)
     paged_attention(const __grid_constant__ CUtensorMap map, const AttentionKernelParams p) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
   if constexpr (Loader == KvLoader::bulk_tensor) return;
@@ -27,35 +34,36 @@ __global__ void __launch_bounds__(256, 1)
   using Tile = KvTile<Kv, D>;
   using Math = KvMath<Kv>;
   constexpr int kSteps = D / 16;
-  constexpr int kColumns = D / DSplit;
-  constexpr int kOutTiles = kColumns / 8;
-  constexpr int kMaxGroups = 8 / DSplit;
+  constexpr int kOutTiles = D / 8;
   constexpr bool kQueryInRegisters = D <= 128;
-  constexpr int kQueryTilesInShared = kQueryInRegisters ? MT - 1 : MT;
+  constexpr int kValueStride = D + 8;  // floats between rows of the merge: fewer bank conflicts
   extern __shared__ char shared_raw[];
   char* shared = shared_raw + ((1024 - (shared_address(shared_raw) & 1023)) & 1023);
 
   const int lane = static_cast<int>(threadIdx.x) & 31;
   const int warp = static_cast<int>(threadIdx.x) >> 5;
-  const int groups = p.warps / DSplit;
-  const int group = warp / DSplit;
-  const int slice = warp % DSplit;
+  const int warps = static_cast<int>(blockDim.x) >> 5;
   const int quad = lane & 3;
   const int split = static_cast<int>(blockIdx.x);
   const int list = static_cast<int>(blockIdx.y) / p.row_blocks;
-  const int row0 = (static_cast<int>(blockIdx.y) % p.row_blocks) * (MT * 16);
+  const int block_row0 = (static_cast<int>(blockIdx.y) % p.row_blocks) * (p.row_tiles * 16);
   const int sequence = static_cast<int>(blockIdx.z);
+  const bool leads = warp < p.leading;
+  const int row_tile = leads ? 0 : 1 + (warp - p.leading) / p.following;
+  const int row0 = block_row0 + row_tile * 16;
+  const int first_tile = leads ? warp : (warp - p.leading) % p.following;
+  const int tile_step = leads ? p.leading : p.following;
 
-  const int ring_bytes = groups * p.stages * Tile::kBytes;
-  auto* query_shared = reinterpret_cast<uint4*>(shared + ring_bytes);
-  auto* entries = reinterpret_cast<int4*>(query_shared + kQueryTilesInShared * kSteps * 32);
-  auto* barriers = reinterpret_cast<std::uint64_t*>(entries + groups * p.stages);
-  auto* released = barriers + groups * p.stages;
+  const int slots = p.leading * p.stages;
+  auto* query_shared = reinterpret_cast<uint4*>(shared + slots * Tile::kBytes);
+  auto* entries = reinterpret_cast<int4*>(query_shared + (kQueryInRegisters ? 0 : p.row_tiles * kSteps * 32));
+  auto* barriers = reinterpret_cast<std::uint64_t*>(entries + slots);
+  auto* released = barriers + slots;
 
   if (threadIdx.x == 0) {
-    for (int i = 0; i < groups * p.stages; ++i) {
+    for (int i = 0; i < slots; ++i) {
       barrier_init(shared_address(barriers + i), Loader == KvLoader::bulk_tensor ? 1 : 32);
-      if constexpr (DSplit > 1) barrier_init(shared_address(released + i), DSplit);
+      barrier_init(shared_address(released + i), static_cast<std::uint32_t>(p.row_tiles));
     }
     barrier_init_fence();
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
@@ -67,26 +75,26 @@ __global__ void __launch_bounds__(256, 1)
   const int query_rows = p.num_rows[sequence];
   __syncthreads();
   wait_for_previous_kernel();
-  if (row0 >= query_rows * p.group) return;
+  if (block_row0 >= query_rows * p.group) return;
   const TileRange range = tile_range(p, sequence, list, split, context);
-  const int first = range.begin + group;
-  const int my_tiles = range.end > first ? (range.end - first + groups - 1) / groups : 0;
+  const int tiles = range.end - range.begin;
 
-  // The entries of 32 tiles at a time lie across the lanes of each group's first warp; the next 32 and the pages of the
-  // 32 after them are on their way.
+  // A leading warp's tiles. The entries of 32 at a time lie across its lanes; the next 32 and the pages of the 32 after
+  // them are on their way.
+  const int led_tiles = leads && tiles > warp ? (tiles - warp + p.leading - 1) / p.leading : 0;
   TileEntry current{};
   TileEntry next{};
   int2 later{-1, -1};
-  const auto tile_index = [&](int j) { return first + j * groups; };
+  const auto led_tile = [&](int j) { return range.begin + warp + j * p.leading; };
   const auto issue = [&](int j, int stage) {
     const int source = j & 31;
     if (source == 0 && j > 0) {
       current = next;
-      next = range.entry(later, tile_index(j + 32 + lane));
-      later = range.pages(tile_index(j + 64 + lane));
+      next = range.entry(later, led_tile(j + 32 + lane));
+      later = range.pages(led_tile(j + 64 + lane));
     }
     const TileEntry entry = shuffle(current, source);
-    const int slot = group * p.stages + stage;
+    const int slot = warp * p.stages + stage;
     const std::uint32_t tile = shared_address(shared) + slot * Tile::kBytes;
     const std::uint32_t barrier = shared_address(barriers + slot);
     if (lane == 0) entries[slot] = {entry.start[0], entry.start[1], entry.loaded[0], entry.loaded[1]};
@@ -97,62 +105,65 @@ __global__ void __launch_bounds__(256, 1)
       load_tile_async<Kv, D>(tile, barrier, p.kv, entry, p.page_size, lane);
     }
   };
-  int2 pages{-1, -1};
-  int2 next_pages{-1, -1};
-  if (slice == 0) {
-    pages = range.pages(tile_index(lane));
-    if (my_tiles > 32) {
-      next_pages = range.pages(tile_index(32 + lane));
-      later = range.pages(tile_index(64 + lane));
+  if (leads) {
+    const int2 pages = range.pages(led_tile(lane));
+    int2 next_pages{-1, -1};
+    if (led_tiles > 32) {
+      next_pages = range.pages(led_tile(32 + lane));
+      later = range.pages(led_tile(64 + lane));
     }
+    current = range.entry(pages, led_tile(lane));
+    if (led_tiles > 32) next = range.entry(next_pages, led_tile(32 + lane));
+    for (int j = 0; j < led_tiles && j < p.stages; ++j) issue(j, j);
   }
 
-  // Query fragments.
+  // Query fragments, while the first tiles are on their way.
   const auto query_pair = [&](int row, int element) -> std::uint32_t {
     const int s = (row * p.inverse_group) >> 16;
     if (s >= query_rows) return 0;
     const int head = list * p.group + row - s * p.group;
     const std::int64_t offset =
         ((static_cast<std::int64_t>(sequence) * p.window + s) * p.num_q_heads + head) * D + element;
-    return Math::query_pair(*reinterpret_cast<const std::uint32_t*>(static_cast<const __nv_bfloat16*>(p.q) + offset));
+    return *reinterpret_cast<const std::uint32_t*>(static_cast<const __nv_bfloat16*>(p.q) + offset);
   };
-  const auto query_fragment = [&](int tile, int step, int of_lane, std::uint32_t(&a)[4]) {
+  const auto query_fragment = [&](int first_row, int step, int of_lane, std::uint32_t(&a)[4]) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      a[i] = query_pair(row0 + tile * 16 + (of_lane >> 2) + (i & 1) * 8, Math::query_element(step, i, of_lane & 3));
+      a[i] = query_pair(first_row + (of_lane >> 2) + (i & 1) * 8, Math::query_element(step, i, of_lane & 3));
     }
   };
   std::uint32_t query[kQueryInRegisters ? kSteps : 1][4];
   if constexpr (kQueryInRegisters) {
 #pragma unroll
-    for (int step = 0; step < kSteps; ++step) query_fragment(0, step, lane, query[step]);
-  }
-  if constexpr (kQueryTilesInShared > 0) {
-    for (int i = static_cast<int>(threadIdx.x); i < kQueryTilesInShared * kSteps * 32; i += p.warps * 32) {
+    for (int step = 0; step < kSteps; ++step) query_fragment(row0, step, lane, query[step]);
+#pragma unroll
+    for (int step = 0; step < kSteps; ++step) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) query[step][i] = Math::query_pair(query[step][i]);
+    }
+  } else {
+    for (int i = static_cast<int>(threadIdx.x); i < p.row_tiles * kSteps * 32; i += static_cast<int>(blockDim.x)) {
       std::uint32_t a[4];
-      query_fragment(i / (kSteps * 32) + (kQueryInRegisters ? 1 : 0), (i / 32) % kSteps, i & 31, a);
-      query_shared[i] = {a[0], a[1], a[2], a[3]};
+      query_fragment(block_row0 + i / (kSteps * 32) * 16, (i / 32) % kSteps, i & 31, a);
+      query_shared[i] = {Math::query_pair(a[0]), Math::query_pair(a[1]), Math::query_pair(a[2]),
+                         Math::query_pair(a[3])};
     }
     __syncthreads();
   }
-
-  if (slice == 0) {
-    current = range.entry(pages, tile_index(lane));
-    if (my_tiles > 32) next = range.entry(next_pages, tile_index(32 + lane));
-    for (int j = 0; j < my_tiles && j < p.stages; ++j) issue(j, j);
-  }
   allow_next_kernel();
 
-  float out[MT][kOutTiles][4] = {};
-  float row_max[MT][2];
-  float row_sum[MT][2] = {};
-#pragma unroll
-  for (int mt = 0; mt < MT; ++mt) row_max[mt][0] = row_max[mt][1] = -INFINITY;
+  float out[kOutTiles][4] = {};
+  float row_max[2] = {-INFINITY, -INFINITY};  // rows lane / 4 and lane / 4 + 8
+  float row_sum[2] = {};
 
-  int stage = 0;
-  int parity = 0;
-  for (int j = 0; j < my_tiles; ++j) {
-    const int slot = group * p.stages + stage;
+  // With followers a leading warp refills the slot before the one that it has just left, so that they may lag a tile.
+  const int lag = p.row_tiles > 1 && p.stages > 1 ? 1 : 0;
+  int leader = first_tile % p.leading;  // whose ring this warp's tile is in, and which of its tiles
+  int j = first_tile / p.leading;
+  int stage = j % p.stages;
+  int parity = (j / p.stages) & 1;
+  for (int index = first_tile; index < tiles; index += tile_step) {
+    const int slot = leader * p.stages + stage;
     const std::uint32_t tile = shared_address(shared) + slot * Tile::kBytes;
     barrier_wait(shared_address(barriers + slot), static_cast<std::uint32_t>(parity));
     const int4 entry = entries[slot];
@@ -164,183 +175,162 @@ __global__ void __launch_bounds__(256, 1)
       const int older1 = min(position - entry.w - 1, position - entry.y);
       older = p.last_loaded != nullptr ? min(older, max(0, max(older0, older1))) : 0;
     }
-    const int row_tiles = ((older + 1) * p.group - row0 + 15) >> 4;
+    if (row0 < (older + 1) * p.group) {
+      float s[2][4] = {};
+      Math::template scores<D>(s, tile, lane, [&](int step, std::uint32_t(&a)[4]) {
+        if constexpr (kQueryInRegisters) {
+#pragma unroll
+          for (int i = 0; i < 4; ++i) a[i] = query[step][i];
+        } else {
+          const uint4 v = query_shared[(row_tile * kSteps + step) * 32 + lane];
+          a[0] = v.x, a[1] = v.y, a[2] = v.z, a[3] = v.w;
+        }
+      });
 
-    // Values beyond the context may be anything, NaN included: probability 0 does not undo that.
-    if (max(entry.x, entry.y) + 7 > position) {
-      constexpr int kChunks = Tile::kChunks / DSplit;
-      for (int i = lane; i < 16 * kChunks; i += 32) {
-        const int token = i / kChunks;
-        if ((token < 8 ? entry.x : entry.y) + (token & 7) > position) {
-          const int offset =
-              (2 + token / 8) * Tile::kBlockBytes + Tile::chunk_offset(token & 7, slice * kChunks + i % kChunks);
-          *reinterpret_cast<uint4*>(shared + slot * Tile::kBytes + offset) = {0, 0, 0, 0};
+      float new_max[2];
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int row = row0 + (lane >> 2) + half * 8;
+        const int age = (row * p.inverse_group) >> 16;
+        const int last = age < query_rows ? position - age : -1;
+        const bool sees_all = age == 0 || p.selected == nullptr;
+        const int last0 = (sees_all || entry.z < last ? last : -1) - entry.x - quad * 2;
+        const int last1 = (sees_all || entry.w < last ? last : -1) - entry.y - quad * 2;
+        float* s0 = &s[0][half * 2];
+        float* s1 = &s[1][half * 2];
+        if (last0 < 0) s0[0] = -INFINITY;
+        if (last0 < 1) s0[1] = -INFINITY;
+        if (last1 < 0) s1[0] = -INFINITY;
+        if (last1 < 1) s1[1] = -INFINITY;
+        if (p.sliding_window > 0) {
+          const int first0 = last - p.sliding_window + 1 - entry.x - quad * 2;
+          const int first1 = last - p.sliding_window + 1 - entry.y - quad * 2;
+          if (first0 > 0) s0[0] = -INFINITY;
+          if (first0 > 1) s0[1] = -INFINITY;
+          if (first1 > 0) s1[0] = -INFINITY;
+          if (first1 > 1) s1[1] = -INFINITY;
+        }
+        float largest = fmaxf(fmaxf(s0[0], s0[1]), fmaxf(s1[0], s1[1]));
+        largest = fmaxf(largest, __shfl_xor_sync(0xffffffffU, largest, 1));
+        largest = fmaxf(largest, __shfl_xor_sync(0xffffffffU, largest, 2));
+        new_max[half] = fmaxf(row_max[half], largest * p.scale_log2);
+      }
+      if (__any_sync(0xffffffffU, new_max[0] > row_max[0] || new_max[1] > row_max[1])) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const float factor = new_max[half] == -INFINITY ? 1.0F : exp2_fast(row_max[half] - new_max[half]);
+          row_max[half] = new_max[half];
+          row_sum[half] *= factor;
+#pragma unroll
+          for (int i = 0; i < kOutTiles; ++i) {
+            out[i][half * 2] *= factor;
+            out[i][half * 2 + 1] *= factor;
+          }
         }
       }
-      fence_before_copy_engine();
-      __syncwarp();
-    }
-
+      const float shift0 = new_max[0] == -INFINITY ? 0.0F : new_max[0];
+      const float shift1 = new_max[1] == -INFINITY ? 0.0F : new_max[1];
 #pragma unroll
-    for (int mt = 0; mt < MT; ++mt) {
-      if (mt < row_tiles) {
-        float s[2][4] = {};
-        Math::template scores<D>(s, tile, lane, [&](int step, std::uint32_t(&a)[4]) {
-          if (kQueryInRegisters && mt == 0) {
-#pragma unroll
-            for (int i = 0; i < 4; ++i) a[i] = query[kQueryInRegisters ? step : 0][i];
-          } else {
-            const uint4 v = query_shared[((kQueryInRegisters ? mt - 1 : mt) * kSteps + step) * 32 + lane];
-            a[0] = v.x, a[1] = v.y, a[2] = v.z, a[3] = v.w;
-          }
-        });
-
-        float new_max[2];
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {  // rows lane / 4 and lane / 4 + 8
-          const int row = row0 + mt * 16 + (lane >> 2) + half * 8;
-          const int age = (row * p.inverse_group) >> 16;
-          const int last = age < query_rows ? position - age : -1;
-          const bool sees_all = age == 0 || p.selected == nullptr;
-          const int last0 = (sees_all || entry.z < last ? last : -1) - entry.x - quad * 2;
-          const int last1 = (sees_all || entry.w < last ? last : -1) - entry.y - quad * 2;
-          float* s0 = &s[0][half * 2];
-          float* s1 = &s[1][half * 2];
-          if (last0 < 0) s0[0] = -INFINITY;
-          if (last0 < 1) s0[1] = -INFINITY;
-          if (last1 < 0) s1[0] = -INFINITY;
-          if (last1 < 1) s1[1] = -INFINITY;
-          if (p.sliding_window > 0) {
-            const int first0 = last - p.sliding_window + 1 - entry.x - quad * 2;
-            const int first1 = last - p.sliding_window + 1 - entry.y - quad * 2;
-            if (first0 > 0) s0[0] = -INFINITY;
-            if (first0 > 1) s0[1] = -INFINITY;
-            if (first1 > 0) s1[0] = -INFINITY;
-            if (first1 > 1) s1[1] = -INFINITY;
-          }
-          float largest = fmaxf(fmaxf(s0[0], s0[1]), fmaxf(s1[0], s1[1]));
-          largest = fmaxf(largest, __shfl_xor_sync(0xffffffffU, largest, 1));
-          largest = fmaxf(largest, __shfl_xor_sync(0xffffffffU, largest, 2));
-          new_max[half] = fmaxf(row_max[mt][half], largest * p.scale_log2);
-        }
-        if (__any_sync(0xffffffffU, new_max[0] > row_max[mt][0] || new_max[1] > row_max[mt][1])) {
-#pragma unroll
-          for (int half = 0; half < 2; ++half) {
-            const float factor = new_max[half] == -INFINITY ? 1.0F : exp2_fast(row_max[mt][half] - new_max[half]);
-            row_max[mt][half] = new_max[half];
-            row_sum[mt][half] *= factor;
-#pragma unroll
-            for (int i = 0; i < kOutTiles; ++i) {
-              out[mt][i][half * 2] *= factor;
-              out[mt][i][half * 2 + 1] *= factor;
-            }
-          }
-        }
-        const float shift0 = new_max[0] == -INFINITY ? 0.0F : new_max[0];
-        const float shift1 = new_max[1] == -INFINITY ? 0.0F : new_max[1];
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {  // token halves
-          s[half][0] = exp2_fast(fmaf(s[half][0], p.scale_log2, -shift0));
-          s[half][1] = exp2_fast(fmaf(s[half][1], p.scale_log2, -shift0));
-          s[half][2] = exp2_fast(fmaf(s[half][2], p.scale_log2, -shift1));
-          s[half][3] = exp2_fast(fmaf(s[half][3], p.scale_log2, -shift1));
-          row_sum[mt][0] += s[half][0] + s[half][1];
-          row_sum[mt][1] += s[half][2] + s[half][3];
-        }
-        const std::uint32_t probabilities[4] = {Math::pack(s[0][0], s[0][1]), Math::pack(s[0][2], s[0][3]),
-                                                Math::pack(s[1][0], s[1][1]), Math::pack(s[1][2], s[1][3])};
-        Math::template values<D, kOutTiles>(out[mt], tile, lane, slice * kColumns, probabilities);
+      for (int half = 0; half < 2; ++half) {  // token halves
+        s[half][0] = exp2_fast(fmaf(s[half][0], p.scale_log2, -shift0));
+        s[half][1] = exp2_fast(fmaf(s[half][1], p.scale_log2, -shift0));
+        s[half][2] = exp2_fast(fmaf(s[half][2], p.scale_log2, -shift1));
+        s[half][3] = exp2_fast(fmaf(s[half][3], p.scale_log2, -shift1));
+        row_sum[0] += s[half][0] + s[half][1];
+        row_sum[1] += s[half][2] + s[half][3];
       }
+      const std::uint32_t probabilities[4] = {Math::pack(s[0][0], s[0][1]), Math::pack(s[0][2], s[0][3]),
+                                              Math::pack(s[1][0], s[1][1]), Math::pack(s[1][2], s[1][3])};
+      const std::uint32_t valid[2] = {valid_tokens(position - entry.x - quad * 2),
+                                      valid_tokens(position - entry.y - quad * 2)};
+      Math::template values<D>(out, tile, lane, valid, probabilities);
     }
 
-    // Once all warps of the group are done with the slot, its first warp fills it again.
+    // Once the slot's readers are done with it, its leading warp fills it again.
     __syncwarp();
-    if constexpr (DSplit > 1) {
-      if (lane == 0) barrier_arrive(shared_address(released + slot));
+    if (p.row_tiles > 1 && lane == 0) barrier_arrive(shared_address(released + slot));
+    if (leads && j >= lag && j - lag + p.stages < led_tiles) {
+      const int refilled = lag == 0 ? stage : stage == 0 ? p.stages - 1 : stage - 1;
+      if (p.row_tiles > 1) {
+        const int of_phase = refilled > stage ? parity ^ 1 : parity;
+        barrier_wait(shared_address(released + warp * p.stages + refilled), static_cast<std::uint32_t>(of_phase));
+      }
+      issue(j - lag + p.stages, refilled);
     }
-    if (slice == 0 && j + p.stages < my_tiles) {
-      if constexpr (DSplit > 1) barrier_wait(shared_address(released + slot), parity);
-      issue(j + p.stages, stage);
-    }
-    if (++stage == p.stages) {
-      stage = 0;
-      parity ^= 1;
+    leader += tile_step;
+    while (leader >= p.leading) {
+      leader -= p.leading;
+      ++j;
+      if (++stage == p.stages) {
+        stage = 0;
+        parity ^= 1;
+      }
     }
   }
 
-  // Merge of the groups: [groups][MT * 16] maxima and sums, then [groups][rows][D + 8] scaled values.
-  const int rows = min(query_rows * p.group - row0, MT * 16);
+  // Merge of the warps: [warps][16] maxima and sums, then [warps][16][D + 8] values, sums and values scaled to their
+  // row tile's maximum. A sum of 0 says that the warp adds nothing to the row, and has left no values.
+  const int rows = min(query_rows * p.group - block_row0, p.row_tiles * 16);
   __syncthreads();
   auto* maxima = reinterpret_cast<float*>(shared);
-  float* sums = maxima + groups * MT * 16;
-  float* values = sums + groups * MT * 16;
+  float* sums = maxima + warps * 16;
+  float* values = sums + warps * 16;
 #pragma unroll
-  for (int mt = 0; mt < MT; ++mt) {
+  for (int half = 0; half < 2; ++half) {
+    row_sum[half] += __shfl_xor_sync(0xffffffffU, row_sum[half], 1);
+    row_sum[half] += __shfl_xor_sync(0xffffffffU, row_sum[half], 2);
+    if (quad == 0) maxima[warp * 16 + (lane >> 2) + half * 8] = row_max[half];
+  }
+  __syncthreads();
+  const int first_warp = leads ? 0 : p.leading + (row_tile - 1) * p.following;
+  const int num_warps = leads ? p.leading : p.following;
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      float sum = row_sum[mt][half];
-      sum += __shfl_xor_sync(0xffffffffU, sum, 1);
-      sum += __shfl_xor_sync(0xffffffffU, sum, 2);
-      const int row = mt * 16 + (lane >> 2) + half * 8;
-      if (slice == 0 && quad == 0) {
-        maxima[group * MT * 16 + row] = row_max[mt][half];
-        sums[group * MT * 16 + row] = sum;
-      }
+  for (int half = 0; half < 2; ++half) {
+    const int row = (lane >> 2) + half * 8;
+    float largest = -INFINITY;
+#pragma unroll
+    for (int w = 0; w < kMaxSharers; ++w) {
+      if (w < num_warps) largest = fmaxf(largest, maxima[(first_warp + w) * 16 + row]);
+    }
+    const float factor = row_max[half] == -INFINITY ? 0.0F : exp2_fast(row_max[half] - largest);
+    if (quad == 0) sums[warp * 16 + row] = row_sum[half] * factor;
+    if (row_tile * 16 + row < rows && factor > 0) {
+      Math::store(values + (warp * 16 + row) * kValueStride, out, half, quad, factor);
     }
   }
   __syncthreads();
-#pragma unroll
-  for (int mt = 0; mt < MT; ++mt) {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int row = mt * 16 + (lane >> 2) + half * 8;
-      if (row >= rows || row_max[mt][half] == -INFINITY) continue;
-      float largest = -INFINITY;
-#pragma unroll
-      for (int g = 0; g < kMaxGroups; ++g) {
-        if (g < groups) largest = fmaxf(largest, maxima[g * MT * 16 + row]);
-      }
-      const float factor = exp2_fast(row_max[mt][half] - largest);
-      float* to = values + (group * rows + row) * (D + 8) + slice * kColumns;
-#pragma unroll
-      for (int i = 0; i < kOutTiles; ++i) {
-        to[Math::output_element(i, 0, quad)] = out[mt][i][half * 2] * factor;
-        to[Math::output_element(i, 1, quad)] = out[mt][i][half * 2 + 1] * factor;
-      }
-    }
-  }
-  __syncthreads();
-  for (int i = static_cast<int>(threadIdx.x); i < rows * (D / 4); i += p.warps * 32) {
+  for (int i = static_cast<int>(threadIdx.x); i < rows * (D / 4); i += static_cast<int>(blockDim.x)) {
     const int row = i / (D / 4);
     const int column = (i % (D / 4)) * 4;
-    float largest = -INFINITY;
-    float of_group[kMaxGroups];
-#pragma unroll
-    for (int g = 0; g < kMaxGroups; ++g) {
-      of_group[g] = g < groups ? maxima[g * MT * 16 + row] : -INFINITY;
-      largest = fmaxf(largest, of_group[g]);
-    }
-    const int s = ((row0 + row) * p.inverse_group) >> 16;
-    const int head = list * p.group + row0 + row - s * p.group;
-    const std::int64_t entry =
-        ((static_cast<std::int64_t>(sequence) * p.window + s) * p.num_q_heads + head) * p.num_splits + split;
-    if (largest == -INFINITY) {
-      if (column == 0) p.partial_lse[entry] = -INFINITY;
-      continue;
-    }
+    const int of_tile = row / 16;
+    const int base = (of_tile == 0 ? 0 : p.leading + (of_tile - 1) * p.following) * 16 + row % 16;
+    const int count = of_tile == 0 ? p.leading : p.following;
+    float of_warp[kMaxSharers];
     float sum = 0;
+#pragma unroll
+    for (int w = 0; w < kMaxSharers; ++w) of_warp[w] = w < count ? sums[base + w * 16] : 0.0F;
+#pragma unroll
+    for (int w = 0; w < kMaxSharers; ++w) sum += of_warp[w];
     float4 total{};
 #pragma unroll
-    for (int g = 0; g < kMaxGroups; ++g) {
-      if (of_group[g] == -INFINITY) continue;
-      sum += sums[g * MT * 16 + row] * exp2_fast(of_group[g] - largest);
-      const float4 v = *reinterpret_cast<const float4*>(values + (g * rows + row) * (D + 8) + column);
+    for (int w = 0; w < kMaxSharers; ++w) {
+      if (of_warp[w] == 0.0F) continue;
+      const float4 v = *reinterpret_cast<const float4*>(values + (base + w * 16) * kValueStride + column);
       total.x += v.x, total.y += v.y, total.z += v.z, total.w += v.w;
     }
+    const int s = ((block_row0 + row) * p.inverse_group) >> 16;
+    const int head = list * p.group + block_row0 + row - s * p.group;
+    const std::int64_t entry =
+        ((static_cast<std::int64_t>(sequence) * p.window + s) * p.num_q_heads + head) * p.num_splits + split;
+    if (column == 0) {
+      float largest = -INFINITY;
+      for (int w = 0; w < count; ++w) largest = fmaxf(largest, maxima[base + w * 16]);
+      p.partial_lse[entry] = (largest + log2f(sum)) * 0.69314718055994531F;  // of nothing: -infinity
+    }
+    if (sum == 0.0F) continue;
     const float scale = p.v_scale / sum;
     *reinterpret_cast<float4*>(p.partial_values + entry * D + column) = {total.x * scale, total.y * scale,
                                                                          total.z * scale, total.w * scale};
-    if (column == 0) p.partial_lse[entry] = (largest + log2f(sum)) * 0.69314718055994531F;
   }
 }
 

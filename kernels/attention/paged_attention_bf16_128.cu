@@ -3,8 +3,8 @@
 namespace retrosim::kernels::cuda {
 
 template <>
-AttentionKernel attention_kernel<__nv_bfloat16, 128>(int row_tiles, KvLoader loader) {
-  return detail::choose<__nv_bfloat16, 128>(row_tiles, loader);
+AttentionKernel attention_kernel<__nv_bfloat16, 128>(KvLoader loader) {
+  return detail::choose<__nv_bfloat16, 128>(loader);
 }
 
 }  // namespace retrosim::kernels::cuda

@@ -3,8 +3,8 @@
 namespace retrosim::kernels::cuda {
 
 template <>
-AttentionKernel attention_kernel<__nv_bfloat16, 256>(int row_tiles, KvLoader loader) {
-  return detail::choose<__nv_bfloat16, 256>(row_tiles, loader);
+AttentionKernel attention_kernel<__nv_bfloat16, 256>(KvLoader loader) {
+  return detail::choose<__nv_bfloat16, 256>(loader);
 }
 
 }  // namespace retrosim::kernels::cuda

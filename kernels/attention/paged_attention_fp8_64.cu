@@ -3,8 +3,8 @@
 namespace retrosim::kernels::cuda {
 
 template <>
-AttentionKernel attention_kernel<__nv_fp8_e4m3, 64>(int row_tiles, KvLoader loader) {
-  return detail::choose<__nv_fp8_e4m3, 64>(row_tiles, loader);
+AttentionKernel attention_kernel<__nv_fp8_e4m3, 64>(KvLoader loader) {
+  return detail::choose<__nv_fp8_e4m3, 64>(loader);
 }
 
 }  // namespace retrosim::kernels::cuda

@@ -7,33 +7,30 @@
 
 namespace retrosim::kernels::cuda {
 
-/// One compiled kernel: `row_tiles` 16-row tiles per block, `slices` warps per group.
+/// One compiled kernel.
 struct AttentionKernel {
   void (*function)(CUtensorMap, AttentionKernelParams) = nullptr;
-  int row_tiles = 1;
-  int slices = 1;
   int tile_bytes = 0;
-  int query_tiles_in_shared = 0;
+  int query_tile_bytes = 0;  // of shared memory, per row tile
 };
 
-/// The smallest kernel for `row_tiles` tiles of rows, or the largest one if there is none.
 template <class Kv, int D>
-AttentionKernel attention_kernel(int row_tiles, KvLoader loader);
+AttentionKernel attention_kernel(KvLoader loader);
 
 template <>
-AttentionKernel attention_kernel<__nv_bfloat16, 64>(int row_tiles, KvLoader loader);
+AttentionKernel attention_kernel<__nv_bfloat16, 64>(KvLoader loader);
 template <>
-AttentionKernel attention_kernel<__nv_bfloat16, 128>(int row_tiles, KvLoader loader);
+AttentionKernel attention_kernel<__nv_bfloat16, 128>(KvLoader loader);
 template <>
-AttentionKernel attention_kernel<__nv_bfloat16, 256>(int row_tiles, KvLoader loader);
+AttentionKernel attention_kernel<__nv_bfloat16, 256>(KvLoader loader);
 template <>
-AttentionKernel attention_kernel<__nv_fp8_e4m3, 64>(int row_tiles, KvLoader loader);
+AttentionKernel attention_kernel<__nv_fp8_e4m3, 64>(KvLoader loader);
 template <>
-AttentionKernel attention_kernel<__nv_fp8_e4m3, 128>(int row_tiles, KvLoader loader);
+AttentionKernel attention_kernel<__nv_fp8_e4m3, 128>(KvLoader loader);
 template <>
-AttentionKernel attention_kernel<__nv_fp8_e4m3, 256>(int row_tiles, KvLoader loader);
+AttentionKernel attention_kernel<__nv_fp8_e4m3, 256>(KvLoader loader);
 
-/// What every kernel needs of a launch; row_blocks, warps and stages are the caller's to choose.
+/// What every kernel needs of a launch; row_blocks to stages are the caller's to choose.
 AttentionKernelParams attention_params(const DeviceKvCache& cache, const PagedAttentionArgs& args);
 
 /// float32, without tensor cores: identity tests.
@@ -41,27 +38,11 @@ void launch_attention_f32(const AttentionKernelParams& params, int head_dim, int
 
 namespace detail {
 
-/// Accumulators of one lane, MT * D / 2 / DSplit registers, stay at or below 128.
-template <class Kv, int D, int MT, KvLoader Loader>
-AttentionKernel describe() {
-  constexpr int kSlices = MT * D <= 256 ? 1 : MT * D / 256;
-  return {paged_attention<Kv, D, MT, kSlices, Loader>, MT, kSlices, KvTile<Kv, D>::kBytes, D <= 128 ? MT - 1 : MT};
-}
-
-template <class Kv, int D, KvLoader Loader>
-AttentionKernel choose(int row_tiles) {
-  if (row_tiles <= 1) return describe<Kv, D, 1, Loader>();
-  if (row_tiles <= 2) return describe<Kv, D, 2, Loader>();
-  if constexpr (D <= 128) {
-    if (row_tiles > 4) return describe<Kv, D, 8, Loader>();
-  }
-  return describe<Kv, D, 4, Loader>();
-}
-
 template <class Kv, int D>
-AttentionKernel choose(int row_tiles, KvLoader loader) {
-  return loader == KvLoader::bulk_tensor ? choose<Kv, D, KvLoader::bulk_tensor>(row_tiles)
-                                         : choose<Kv, D, KvLoader::async_copy>(row_tiles);
+AttentionKernel choose(KvLoader loader) {
+  return {loader == KvLoader::bulk_tensor ? paged_attention<Kv, D, KvLoader::bulk_tensor>
+                                          : paged_attention<Kv, D, KvLoader::async_copy>,
+          KvTile<Kv, D>::kBytes, D <= 128 ? 0 : D / 16 * 32 * 16};
 }
 
 }  // namespace detail

@@ -30,9 +30,11 @@ struct AttentionKernelParams {
   int page_size;
   int page_shift;
   int num_splits;
-  int row_blocks;  // blocks that share a list's rows, MT * 16 each
-  int warps;
-  int stages;
+  int row_blocks;  // blocks that share a list's rows
+  int row_tiles;   // of 16 rows, per block
+  int leading;     // warps of the first row tile
+  int following;   // warps of each further one
+  int stages;      // tiles in flight per leading warp
   int sliding_window;
   bool masked;
   float scale_log2;  // k_scale * log2(e) / sqrt(head_dim)

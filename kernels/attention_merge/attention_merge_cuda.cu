@@ -38,16 +38,29 @@ struct PartialSum {
   float4 values[kVectors] = {};
 };
 
-/// Adds up every kMergeWarps-th split from `warp` on; `largest` is that of all splits.
+/// Adds up every kMergeWarps-th split from `warp` on; `largest` is that of all splits. The values are on their way
+/// before it is known which splits have any: those of the others are loaded in vain, and may be anything.
 template <int D>
 __device__ PartialSum<D> sum_splits(const AttentionPartials& partials, std::int64_t row, int splits, int warp,
                                     int lane) {
   using Sum = PartialSum<D>;
+  constexpr int kAtOnce = 32 / kMergeWarps;
   Sum result;
   for (int base = 0; base < splits; base += 32) {
-    // The log-sum-exps of 32 splits across the lanes, then the values of this warp's splits among them.
+    // The log-sum-exps of 32 splits across the lanes, the values of this warp's splits among them.
     const int split = base + lane;
     const float lse = split < splits ? partials.lse[row * splits + split] : -INFINITY;
+    float4 loaded[kAtOnce][Sum::kVectors];
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      const int mine = base + i * kMergeWarps + warp;
+#pragma unroll
+      for (int v = 0; v < Sum::kVectors; ++v) {
+        loaded[i][v] = mine < splits && lane < Sum::kLanes
+                           ? load4(partials.values + (row * splits + mine) * D + v * 128 + lane * 4)
+                           : float4{};
+      }
+    }
     float of_all = lse;
 #pragma unroll
     for (int offset = 16; offset > 0; offset /= 2) {
@@ -62,17 +75,12 @@ __device__ PartialSum<D> sum_splits(const AttentionPartials& partials, std::int6
     result.largest = new_largest;
     const float weight = __expf(lse - new_largest);
 #pragma unroll
-    for (int i = 0; i < 32; i += kMergeWarps) {
-      const float w = __shfl_sync(0xffffffffU, weight, i + warp);
+    for (int i = 0; i < kAtOnce; ++i) {
+      const float w = __shfl_sync(0xffffffffU, weight, i * kMergeWarps + warp);
       if (w == 0.0F) continue;  // its values may not have been written
       result.total += w;
-      const float* from = partials.values + (row * splits + base + i + warp) * D;
 #pragma unroll
-      for (int v = 0; v < Sum::kVectors; ++v) {
-        if (lane < Sum::kLanes) {
-          result.values[v] = sum(result.values[v], scaled(load4(from + v * 128 + lane * 4), w));
-        }
-      }
+      for (int v = 0; v < Sum::kVectors; ++v) result.values[v] = sum(result.values[v], scaled(loaded[i][v], w));
     }
   }
   return result;

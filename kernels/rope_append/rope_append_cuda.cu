@@ -10,8 +10,8 @@
 namespace retrosim::kernels::cuda {
 namespace {
 
-constexpr int kWarps = 8;
-constexpr int kThreads = kWarps * 32;
+constexpr int kMinWarps = 8;
+constexpr int kMaxWarps = 16;
 constexpr int kMaxPairs = 4;      // per lane: head sizes up to 256
 constexpr int kKeysInFlight = 8;  // loads of one thread while it recomputes a page's range
 
@@ -116,13 +116,14 @@ __device__ __forceinline__ void prefetch_share(const void* data, std::int64_t by
 // Block (x, b): x < num_kv_heads stores K and V of that head for all rows and refreshes its summaries; the others
 // rotate one query head each.
 template <typename T, typename Kv, typename In>
-__global__ void __launch_bounds__(kThreads) rope_append_kernel(const RopeAppendArgs a) {
+__global__ void __launch_bounds__(kMaxWarps * 32) rope_append_kernel(const RopeAppendArgs a) {
   extern __shared__ float new_keys[];  // [window, head_dim], as stored
   const KvShape shape = a.cache.shape;
   const auto head_dim = static_cast<int>(shape.head_dim);
   const int half = head_dim / 2;
   const auto kv_heads = static_cast<int>(shape.num_kv_heads);
   const int warp = static_cast<int>(threadIdx.x) / 32;
+  const int warps = static_cast<int>(blockDim.x) / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const std::int64_t b = blockIdx.y;
   allow_next_kernel();
@@ -133,13 +134,13 @@ __global__ void __launch_bounds__(kThreads) rope_append_kernel(const RopeAppendA
   }
   wait_for_previous_kernel();
 
-  if (warp == kWarps - 1) prefetch_share(a.prefetch, a.prefetch_bytes, lane);
+  if (warp == warps - 1) prefetch_share(a.prefetch, a.prefetch_bytes, lane);
   const std::int64_t t = __ldcg(a.table.context_lens + b) - 1;
   const std::int64_t row_size = (a.num_q_heads + 2 * shape.num_kv_heads) * head_dim;
   const std::int64_t first_row = b * a.window;
   if (static_cast<int>(blockIdx.x) >= kv_heads) {
     const std::int64_t head = blockIdx.x - kv_heads;
-    for (int s = warp; s < a.window; s += kWarps) {
+    for (int s = warp; s < a.window; s += warps) {
       HeadVector v = load_head<In>(a.qkv, (first_row + s) * row_size + head * head_dim, half, lane);
       if (a.q_gain != nullptr) normalize(v, static_cast<const T*>(a.q_gain), a.eps, half, lane);
       rotate(v, t - s, frequency);
@@ -160,7 +161,7 @@ __global__ void __launch_bounds__(kThreads) rope_append_kernel(const RopeAppendA
   const std::int32_t* pages = a.table.physical + b * a.table.max_pages;
   Kv* cache = static_cast<Kv*>(a.cache.data);
   const int touched = a.overwrites ? min(__ldcg(a.num_rows + b), static_cast<int>(t) + 1) : 1;
-  for (int task = warp; task < 2 * touched; task += kWarps) {
+  for (int task = warp; task < 2 * touched; task += warps) {
     const int s = task / 2;
     const bool is_key = task % 2 == 0;
     const std::int64_t position = t - s;
@@ -196,7 +197,7 @@ __global__ void __launch_bounds__(kThreads) rope_append_kernel(const RopeAppendA
   const std::int64_t first_page = first_touched / shape.page_size;
   const auto num_pages = static_cast<int>(t / shape.page_size - first_page + 1);
   const bool recompute = a.refresh == host::SummaryRefresh::recompute && touched > 1;
-  for (int item = static_cast<int>(threadIdx.x); item < num_pages * head_dim; item += kThreads) {
+  for (int item = static_cast<int>(threadIdx.x); item < num_pages * head_dim; item += static_cast<int>(blockDim.x)) {
     const int element = item % head_dim;
     const std::int64_t logical = first_page + item / head_dim;
     const std::int64_t page = pages[logical];
@@ -247,7 +248,9 @@ void launch_typed(const RopeAppendArgs& a, cudaStream_t stream) {
     RETROSIM_CUDA_CHECK(cudaFuncSetAttribute(rope_append_kernel<T, Kv, In>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                              static_cast<int>(shared)));
   }
-  cuda::launch(rope_append_kernel<T, Kv, In>, grid, kThreads, shared, stream, a);
+  // A warp for every key and value that a block stores, within limits.
+  const auto warps = static_cast<unsigned>(std::clamp<std::int64_t>(2 * a.window, kMinWarps, kMaxWarps));
+  cuda::launch(rope_append_kernel<T, Kv, In>, grid, warps * 32, shared, stream, a);
 }
 
 template <typename Kv>

@@ -1,5 +1,7 @@
-// Decode attention beside its ceiling (reading the same tiles) in the same run. With RETROSIM_BENCH_VARIANTS=1 also
-// other loaders, block sizes and split counts.
+// Decode attention beside its ceiling (reading the same tiles) in the same run, and windows beside window 1: over
+// selections that drift and, with traces, over recorded ones (traces/recorded_selection.h). With
+// RETROSIM_BENCH_VARIANTS=1 also other loaders, block sizes and split counts.
+// usage: attention_bench [--benchmark_...] [TRACE.rtrace ...]
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -34,15 +36,14 @@ std::unique_ptr<GraphTimer> attention_timer(DecodeWorkload& load, AttentionTunin
                                             bool attends, bool merges) {
   std::vector<PagedAttention> layers;
   for (int i = 0; i < load.layers(); ++i) layers.emplace_back(load.cache(i), tuning);
-  const PagedAttentionArgs args = load.attention_args(splits);
-  const AttentionMergeArgs merge = load.merge_args(args);
   if (!attends) {  // what the merge reads
-    layers[0].launch(args, nullptr);
+    layers[0].launch(load.attention_args(splits), nullptr);
     RETROSIM_CUDA_CHECK(cudaDeviceSynchronize());
   }
   return std::make_unique<GraphTimer>(load.layers(), [&](int i, cudaStream_t stream) {
+    const PagedAttentionArgs args = load.attention_args(splits, i);
     if (attends) layers[static_cast<std::size_t>(i)].launch(args, stream);
-    if (merges) merge_attention(merge, stream);
+    if (merges) merge_attention(load.merge_args(args, i), stream);
   });
 }
 
@@ -61,9 +62,8 @@ void register_shape(const NamedShape& named, bool variants) {
     register_graph("gather/" + named.name + "/splits_" + std::to_string(splits), bytes, kReplays, kRepetitions,
                    [=](benchmark::State&) {
                      DecodeWorkload& load = workload(named);
-                     const PagedAttentionArgs args = load.attention_args(splits);
                      return std::make_unique<GraphTimer>(load.layers(), [&](int i, cudaStream_t stream) {
-                       gather_kv(load.cache(i), args, load.sink(), stream);
+                       gather_kv(load.cache(i), load.attention_args(splits, i), load.sink(), stream);
                      });
                    });
   }
@@ -101,28 +101,26 @@ void register_window(const NamedShape& at_1, int window) {
   NamedShape at_w = at_1;
   at_w.shape.window = window;
   at_w.name += "_w" + std::to_string(window);
-  benchmark::RegisterBenchmark(
-      ("window/" + at_w.name).c_str(),
-      [=](benchmark::State& state) {
-        DecodeWorkload& one = workload(at_1, 0);
-        DecodeWorkload& many = workload(at_w, 1);
-        const auto timer_1 = attention_timer(one, {}, one.default_splits(), true, true);
-        const auto timer_w = attention_timer(many, {}, many.default_splits(), true, true);
-        constexpr std::size_t kInterleaved = 1000;
-        std::vector<double> seconds_1, seconds_w;
-        for (std::size_t i = 0; i < kInterleaved; ++i) {
-          seconds_1.push_back(timer_1->replay());
-          seconds_w.push_back(timer_w->replay());
-        }
-        std::sort(seconds_1.begin(), seconds_1.end());
-        std::sort(seconds_w.begin(), seconds_w.end());
-        for (auto _ : state) state.SetIterationTime(seconds_w[kInterleaved / 2]);
-        state.counters["ratio_to_window_1"] = seconds_w[kInterleaved / 2] / seconds_1[kInterleaved / 2];
-        state.counters["window_1_us"] = seconds_1[kInterleaved / 2] * 1e6;
-        state.counters["unseen_visits_over_selected"] =
-            static_cast<double>(many.unseen_visits()) /
-            (static_cast<double>(at_w.shape.batch) * at_w.shape.kv_heads * at_w.shape.selected());
-      })
+  benchmark::RegisterBenchmark(("window/" + at_w.name).c_str(),
+                               [=](benchmark::State& state) {
+                                 DecodeWorkload& one = workload(at_1, 0);
+                                 DecodeWorkload& many = workload(at_w, 1);
+                                 const auto timer_1 = attention_timer(one, {}, one.default_splits(), true, true);
+                                 const auto timer_w = attention_timer(many, {}, many.default_splits(), true, true);
+                                 constexpr std::size_t kInterleaved = 1000;
+                                 std::vector<double> seconds_1, seconds_w;
+                                 for (std::size_t i = 0; i < kInterleaved; ++i) {
+                                   seconds_1.push_back(timer_1->replay());
+                                   seconds_w.push_back(timer_w->replay());
+                                 }
+                                 std::sort(seconds_1.begin(), seconds_1.end());
+                                 std::sort(seconds_w.begin(), seconds_w.end());
+                                 for (auto _ : state) state.SetIterationTime(seconds_w[kInterleaved / 2]);
+                                 state.counters["ratio_to_window_1"] =
+                                     seconds_w[kInterleaved / 2] / seconds_1[kInterleaved / 2];
+                                 state.counters["window_1_us"] = seconds_1[kInterleaved / 2] * 1e6;
+                                 state.counters["unseen_visits_over_selected"] = many.unseen_visits();
+                               })
       ->UseManualTime()
       ->Unit(benchmark::kMicrosecond)
       ->Iterations(1)
@@ -131,7 +129,7 @@ void register_window(const NamedShape& at_1, int window) {
 
 }  // namespace
 
-void register_attention_benchmarks() {
+void register_attention_benchmarks(const std::vector<std::string>& traces) {
   const char* flag = std::getenv("RETROSIM_BENCH_VARIANTS");
   const bool variants = flag != nullptr && std::string(flag) == "1";
   // Sparse, a budget of 0.15: KV bytes of one launch from 5 MB to 320 MB.
@@ -160,8 +158,21 @@ void register_attention_benchmarks() {
       }
     }
   }
+  // Selections that drift, and recorded ones.
+  static std::vector<SelectionSchedule> schedules;
+  schedules.reserve(2);
   for (const int batch : {1, 16}) {
-    const NamedShape shape{"32k_b" + std::to_string(batch), {.batch = batch}};
+    NamedShape shape{"drifting_32k_b" + std::to_string(batch), {.batch = batch}};
+    for (const int window : {2, 4, 8, 16}) register_window(shape, window);
+    if (traces.empty()) continue;
+    DecodeConfig config{.llm = find_llm_spec("llama-3.1-8b"),
+                        .policy = make_policy("quest", {.budget = shape.shape.budget}),
+                        .batch = batch,
+                        .context = shape.shape.context};
+    schedules.push_back(gpu_bench::load_schedule(traces, config));
+    shape.name = "recorded_32k_b" + std::to_string(batch);
+    shape.shape.schedule = &schedules.back();
+    shape.shape.context = static_cast<int>(schedules.back().first_context + schedules.back().num_steps) - 1;
     for (const int window : {2, 4, 8, 16}) register_window(shape, window);
   }
 }
@@ -175,7 +186,7 @@ int main(int argc, char** argv) {
     return 1;
   }
   retrosim::kernels::cuda::add_gpu_context();
-  retrosim::kernels::cuda::register_attention_benchmarks();
+  retrosim::kernels::cuda::register_attention_benchmarks({argv + 1, argv + argc});
   benchmark::RunSpecifiedBenchmarks();
   return 0;
 }

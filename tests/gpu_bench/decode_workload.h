@@ -13,6 +13,7 @@
 #include "kernels/cuda/device_buffer.h"
 #include "model/attention_splits.h"
 #include "tests/gpu_bench/graph_timer.h"
+#include "tests/gpu_bench/recorded_schedule.h"
 
 namespace retrosim::kernels::cuda {
 
@@ -43,6 +44,8 @@ struct DecodeShape {
   int head_dim = 128;
   int page_size = 16;
   DType dtype = DType::bf16;
+  // Recorded selections, of its last step at this context; null: selections that drift. Must outlive the workload.
+  const SelectionSchedule* schedule = nullptr;
 
   int pages() const { return (context + page_size - 1) / page_size; }
   int selected() const { return budget > 0 ? static_cast<int>(std::ceil(budget * pages())) : pages(); }
@@ -52,17 +55,17 @@ struct DecodeShape {
 };
 
 /// Page scores follow a first-order autoregression whose top-k keeps about 5/6 of its pages from step to step.
-struct DriftingSelection {
+struct Selection {
   std::vector<std::int32_t> selected;     // ascending, the last page included
   std::vector<std::int32_t> last_loaded;  // before this step
 };
-inline DriftingSelection drifting_selection(int pages, int k, int position, int steps, std::mt19937& random) {
+inline Selection drifting_selection(int pages, int k, int position, int steps, std::mt19937& random) {
   constexpr float kCorrelation = 0.955F;
   const float noise = std::sqrt(1 - kCorrelation * kCorrelation);
   std::normal_distribution<float> normal;
   std::vector<float> scores(static_cast<std::size_t>(pages));
   for (float& score : scores) score = normal(random);
-  DriftingSelection result;
+  Selection result;
   result.last_loaded.assign(static_cast<std::size_t>(pages), -1);
   std::vector<std::int32_t> order(static_cast<std::size_t>(pages));
   for (int step = steps; step >= 0; --step) {
@@ -111,14 +114,18 @@ class DecodeWorkload {
     }
     if (shape.budget > 0) {
       std::vector<std::int32_t> selected, last_loaded;
-      for (int list = 0; list < shape.batch * shape.kv_heads; ++list) {
-        const auto one =
-            drifting_selection(static_cast<int>(pages), static_cast<int>(k), shape.context - 1, 20, random);
-        selected.insert(selected.end(), one.selected.begin(), one.selected.end());
-        last_loaded.insert(last_loaded.end(), one.last_loaded.begin(), one.last_loaded.end());
-        for (const std::int32_t page : one.selected) {
-          for (int age = 1; age < shape.window; ++age) {
-            unseen_visits_ += one.last_loaded[static_cast<std::size_t>(page)] < shape.context - 1 - age ? 1 : 0;
+      for (int layer = 0; layer < layers_; ++layer) {
+        for (int list = 0; list < shape.batch * shape.kv_heads; ++list) {
+          const Selection one =
+              shape.schedule != nullptr
+                  ? recorded_selection_of(layer, list)
+                  : drifting_selection(static_cast<int>(pages), static_cast<int>(k), shape.context - 1, 20, random);
+          selected.insert(selected.end(), one.selected.begin(), one.selected.end());
+          last_loaded.insert(last_loaded.end(), one.last_loaded.begin(), one.last_loaded.end());
+          for (const std::int32_t page : one.selected) {
+            for (int age = 1; age < shape.window; ++age) {
+              unseen_visits_ += one.last_loaded[static_cast<std::size_t>(page)] < shape.context - 1 - age ? 1 : 0;
+            }
           }
         }
       }
@@ -127,6 +134,7 @@ class DecodeWorkload {
       stamps_ = DeviceBuffer<std::int32_t>(last_loaded);
       counts_ = DeviceBuffer<std::int32_t>(std::vector<std::int32_t>(
           static_cast<std::size_t>(shape.batch * shape.kv_heads), static_cast<std::int32_t>(k)));
+      unseen_visits_ /= static_cast<double>(selected.size());
     }
     const std::size_t rows = static_cast<std::size_t>(shape.batch) * shape.window * shape.q_heads;
     q_ = DeviceBuffer<std::uint8_t>(rows * shape.head_dim * 2);
@@ -144,7 +152,8 @@ class DecodeWorkload {
 
   const DecodeShape& shape() const { return shape_; }
   int layers() const { return layers_; }
-  std::int64_t unseen_visits() const { return unseen_visits_; }
+  /// Visits of older rows to pages that they have not seen, per selected page.
+  double unseen_visits() const { return unseen_visits_; }
   const DeviceKvCache& cache(int layer) const { return caches_[static_cast<std::size_t>(layer)]; }
   std::uint32_t* sink() { return sink_.data(); }
   std::int64_t default_splits() const {
@@ -152,7 +161,8 @@ class DecodeWorkload {
     return attention_splits(shape_.batch, shape_.kv_heads, std::int64_t{shape_.selected()} * shape_.page_size, sms);
   }
 
-  PagedAttentionArgs attention_args(std::int64_t splits) {
+  /// Every layer has its own selection.
+  PagedAttentionArgs attention_args(std::int64_t splits, int layer = 0) {
     PagedAttentionArgs args{.table = table_,
                             .num_q_heads = shape_.q_heads,
                             .window = shape_.window,
@@ -163,14 +173,15 @@ class DecodeWorkload {
     if (shape_.budget > 0) {
       args.num_lists = shape_.kv_heads;
       args.k_max = shape_.selected();
-      args.selected = selected_.data();
+      const std::int64_t lists = std::int64_t{layer} * shape_.batch * shape_.kv_heads;
+      args.selected = selected_.data() + lists * shape_.selected();
       args.counts = counts_.data();
-      args.last_loaded = shape_.window > 1 ? last_loaded_.data() : nullptr;
+      args.last_loaded = shape_.window > 1 ? last_loaded_.data() + lists * shape_.pages() : nullptr;
     }
     return args;
   }
   /// Stamps a copy of last_loaded, so that every replay finds the same unseen pages.
-  AttentionMergeArgs merge_args(const PagedAttentionArgs& args) {
+  AttentionMergeArgs merge_args(const PagedAttentionArgs& args, int layer = 0) {
     AttentionMergeArgs merge{.dtype = activation_dtype(shape_.dtype),
                              .table = table_,
                              .num_q_heads = shape_.q_heads,
@@ -184,7 +195,7 @@ class DecodeWorkload {
                              .cache_lse = ring_lse_.data(),
                              .out = out_.data()};
     if (args.selected != nullptr && shape_.window > 1) {
-      merge.last_loaded = stamps_.data();
+      merge.last_loaded = stamps_.data() + std::int64_t{layer} * shape_.batch * shape_.kv_heads * shape_.pages();
       merge.page_size = shape_.page_size;
       merge.num_lists = args.num_lists;
       merge.k_max = args.k_max;
@@ -195,10 +206,31 @@ class DecodeWorkload {
   }
 
  private:
+  /// Of one list at the schedule's last step; the workload's layers follow the schedule's sparse ones in turn.
+  Selection recorded_selection_of(int layer, int list) const {
+    const SelectionSchedule& schedule = *shape_.schedule;
+    std::vector<int> sparse;
+    for (std::size_t i = 0; i < schedule.layers.size(); ++i) {
+      if (!schedule.layers[i].counts.empty()) sparse.push_back(static_cast<int>(i));
+    }
+    const int source = sparse[static_cast<std::size_t>(layer) % sparse.size()];
+    const SelectionSchedule::Layer& of_layer = schedule.layers[static_cast<std::size_t>(source)];
+    const std::int64_t step = schedule.num_steps - 1;
+    const std::int64_t row = step * schedule.batch * schedule.num_kv_heads + list;
+    const auto first = of_layer.pages.begin() + row * schedule.k_max;
+    Selection out{{first, first + of_layer.counts[static_cast<std::size_t>(row)]},
+                  gpu_bench::last_loaded_before(schedule, source, list, step, shape_.pages())};
+    if (schedule.first_context + step != shape_.context || schedule.batch != shape_.batch ||
+        static_cast<int>(out.selected.size()) != shape_.selected()) {
+      throw std::logic_error("a schedule of another shape");
+    }
+    return out;
+  }
+
   static constexpr std::int64_t kMaxSplits = 64;
   DecodeShape shape_;
   int layers_;
-  std::int64_t unseen_visits_ = 0;
+  double unseen_visits_ = 0;
   std::vector<DeviceBuffer<std::uint8_t>> kv_;
   std::vector<DeviceKvCache> caches_;
   DeviceBuffer<std::int32_t> physical_, context_lens_, num_rows_, selected_, counts_, last_loaded_, stamps_;

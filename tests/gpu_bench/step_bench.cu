@@ -1,6 +1,8 @@
 // Whole decode steps as replays of a captured CUDA graph: Llama-3.1-8B's shape, every layer with its own weights,
-// windows interleaved, against the byte floor of the step graph at the copy bandwidth measured in the same run. usage:
-// step_bench [--context N] [--batch N] [--budget F] [--rounds N] [--layers N] [--out OUT.json]
+// windows interleaved, against the byte floor of the step graph at the copy bandwidth measured in the same run. With
+// traces every step attends to recorded selections (traces/recorded_selection.h), else to those of random weights.
+// usage: step_bench [--context N] [--batch N] [--budget F] [--rounds N] [--layers N] [--traces A.rtrace,B.rtrace]
+//                   [--out OUT.json]
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <map>
@@ -8,6 +10,7 @@
 
 #include "kernels/cuda_step/step_executor.h"
 #include "tests/gpu_bench/gpu_timing.h"
+#include "tests/gpu_bench/recorded_schedule.h"
 
 namespace retrosim::gpu_bench {
 namespace {
@@ -24,29 +27,50 @@ struct Options {
   std::int64_t own_prefetch_kib = StepTuning{}.own_prefetch_bytes_per_block >> 10;
   std::int64_t next_prefetch_kib = StepTuning{}.next_prefetch_bytes_per_block >> 10;
   std::vector<int> windows{1, 2, 8};
+  std::vector<std::string> traces;
   std::string out;
 };
 
+// Replays before any that counts: older rows and what they have seen come to be.
+constexpr int kWarmUp = 32;
+
 struct Run {
-  Run(const Options& options, const LlmSpec& llm, int window, DecodeWeights& weights, cudaStream_t stream)
+  /// `schedule` null: the selections of random weights.
+  Run(const Options& options, const LlmSpec& llm, int window, const SelectionSchedule* schedule, DecodeWeights& weights,
+      cudaStream_t stream)
       : config{.llm = llm,
                .policy = make_policy("quest", {.budget = options.budget}),
                .window = window,
                .batch = options.batch,
-               .context = options.context,
+               .context = schedule != nullptr ? schedule->first_context + schedule->num_steps / 2 : options.context,
                .sm_count = device_attribute(cudaDevAttrMultiProcessorCount)},
+        steps(schedule != nullptr ? schedule->num_steps : options.rounds + 2 * kWarmUp),
         graph(build_decode_step(config, demand_without_unseen(config))),
-        state(config, options.context + options.rounds, 1),
+        state(config, config.context + steps / 2 + 1, 1),
         executor(config, graph, weights, state,
                  {.selection_prefetch_bytes = options.selection_prefetch_mib << 20,
                   .own_prefetch_bytes_per_block = options.own_prefetch_kib << 10,
                   .next_prefetch_bytes_per_block = options.next_prefetch_kib << 10}) {
     state.fill_random(3, stream);
+    if (schedule != nullptr) executor.follow(*schedule);
     RETROSIM_CUDA_CHECK(cudaStreamSynchronize(stream));
     executor.capture();
   }
 
+  /// Back to the first step, with nothing loaded yet, and kWarmUp replays from there.
+  void restart(cudaStream_t stream) {
+    RETROSIM_CUDA_CHECK(cudaStreamSynchronize(stream));
+    state.set_position(config.context - steps / 2, 1);
+    for (DecodeLayerState& layer : state.layers) {
+      if (layer.last_loaded.size() > 0) layer.last_loaded.fill_bytes(0xff);
+    }
+    RETROSIM_CUDA_CHECK(cudaDeviceSynchronize());
+    for (int i = 0; i < kWarmUp; ++i) executor.replay(stream);
+    RETROSIM_CUDA_CHECK(cudaStreamSynchronize(stream));
+  }
+
   DecodeConfig config;
+  std::int64_t steps;  // from a restart on; the graph describes the middle one
   StepGraph graph;
   DecodeState state;
   StepExecutor executor;
@@ -112,17 +136,23 @@ void run_all(const Options& options) {
   DecodeWeights weights(llm, DType::bf16, options.batch * widest, options.batch);
   weights.fill_random(1, stream);
 
+  std::unique_ptr<SelectionSchedule> schedule;
+  if (!options.traces.empty()) {
+    const DecodeConfig config{.llm = llm,
+                              .policy = make_policy("quest", {.budget = options.budget}),
+                              .batch = options.batch,
+                              .context = options.context};
+    schedule = std::make_unique<SelectionSchedule>(load_schedule(options.traces, config));
+  }
   std::vector<std::unique_ptr<Run>> runs;
   for (const int window : options.windows) {
-    runs.push_back(std::make_unique<Run>(options, llm, window, weights, stream));
-    runs.back()->state.set_position(options.context - 32 - options.rounds / 2, 1);
-    for (int i = 0; i < 32; ++i) runs.back()->executor.replay(stream);
-    RETROSIM_CUDA_CHECK(cudaStreamSynchronize(stream));
+    runs.push_back(std::make_unique<Run>(options, llm, window, schedule.get(), weights, stream));
   }
-  // Interleaved: what drifts, drifts for all. Positions run from context - rounds / 2 to context + rounds / 2.
-  constexpr int kBatchOfRounds = 50;
-  for (int done = 0; done < options.rounds; done += kBatchOfRounds) {
-    const int now = std::min(kBatchOfRounds, options.rounds - done);
+  // Interleaved: what drifts, drifts for all.
+  const int per_restart = static_cast<int>(std::min<std::int64_t>(runs[0]->steps - kWarmUp, options.rounds));
+  for (int done = 0; done < options.rounds; done += per_restart) {
+    for (const auto& run : runs) run->restart(stream);
+    const int now = std::min(per_restart, options.rounds - done);
     const int count = static_cast<int>(runs.size());
     const std::vector<double> times = time_each(
         now * count, stream, [&](int i) { runs[static_cast<std::size_t>(i % count)]->executor.replay(stream); });
@@ -144,7 +174,9 @@ void run_all(const Options& options) {
     for (StepGraph::Vertex v = 0; v < run->graph.size(); ++v) {
       in_layers += run->graph.op(v).layer == run->config.llm.num_layers - 1 ? 1U : 0U;
     }
+    run->restart(stream);
     const double kept = overlap(*run, stream);
+    const double unseen = schedule ? unseen_visits_per_page(*schedule, run->config.window, run->config.page_size) : -1;
     std::vector<double> sorted = run->samples_us;
     std::sort(sorted.begin(), sorted.end());
     const double p05 = sorted[sorted.size() / 20];
@@ -155,6 +187,8 @@ void run_all(const Options& options) {
         "per sparse layer  overlap %.3f\n",
         run->config.window, us, p05, p95, floor_us, us / floor_us, us - quest_us, median(paired), kernels, in_layers,
         kept);
+    if (schedule) std::printf("  unseen visits per selected page %.3f\n", unseen);
+    run->restart(stream);
     nlohmann::json ops = op_times(*run, stream);
     results.push_back({{"window", run->config.window},
                        {"latency_us_p50", us},
@@ -170,13 +204,15 @@ void run_all(const Options& options) {
                        {"overlap_topk", kept},
                        {"ops", ops},
                        {"samples_us", run->samples_us}});
+    if (schedule) results.back()["unseen_visits_per_selected_page"] = unseen;
   }
   if (!options.out.empty()) {
     write_json({{"schema", "retrosim.step_bench/1"},
                 {"provenance", provenance()},
                 {"llm", "llama-3.1-8b"},
                 {"num_layers", llm.num_layers},
-                {"context", options.context},
+                {"context", runs[0]->config.context},
+                {"traces", options.traces},
                 {"batch", options.batch},
                 {"budget", options.budget},
                 {"page_size", 16},
@@ -202,6 +238,7 @@ int main(int argc, char** argv) {
   app.add_option("--selection-prefetch-mib", options.selection_prefetch_mib, "prefetch of o_proj by rope_append");
   app.add_option("--own-prefetch-kib", options.own_prefetch_kib, "prefetch of a product's own weights per block");
   app.add_option("--next-prefetch-kib", options.next_prefetch_kib, "prefetch of the next product's weights per block");
+  app.add_option("--traces", options.traces, "recorded selections to follow")->delimiter(',');
   app.add_option("--out", options.out, "JSON file");
   CLI11_PARSE(app, argc, argv);
   retrosim::gpu_bench::run_all(options);

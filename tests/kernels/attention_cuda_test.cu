@@ -251,6 +251,19 @@ std::vector<Case> cases() {
     add({.page_size = 64, .window = 2, .lens = {2000, 30}, .tuning = {.loader = KvLoader::async_copy}},
         "_async_copy_p64");
     add({.window = 1, .lens = {700}, .tuning = {.stages = 1}}, "_one_stage");
+    add({.window = 12, .lens = {3000, 30}, .splits = 1, .tuning = {.stages = 1}}, "_w12_one_stage");
+    add({.window = 16, .lens = {6000, 200}, .budget = 0.5, .splits = 1}, "_w16_long_rings");
+    add({.q_heads = 16,
+         .kv_heads = 4,
+         .window = 16,
+         .lens = {3000},
+         .splits = 1,
+         .never_loaded = 1,
+         .tuning = {.warps = 3, .blocks_per_sm = 2}},
+        "_w16_three_leading_warps");
+    add({.window = 16, .lens = {2000, 30}, .tuning = {.loader = KvLoader::async_copy}}, "_w16_async_copy");
+    add({.q_heads = 16, .kv_heads = 2, .window = 16, .lens = {900, 30}, .masked = true}, "_w16_masked");
+    add({.q_heads = 16, .kv_heads = 2, .window = 9, .lens = {900, 30}, .budget = 0}, "_w9_dense");
   }
   return all;
 }

@@ -155,6 +155,36 @@ TEST_P(GpuWindows, I7EqualsAnOracleThatKeepsExplicitSets) {
   }
 }
 
+TEST_P(GpuWindows, I4EveryPageIsLoadedOnceAndStampedAndI6AsManyAsAtWindowOne) {
+  RETROSIM_NEED_GPU();
+  GpuDecoder retro(model, config_of(model, "quest", 0.3, window, dense_layers), tokens);
+  GpuDecoder quest(model, config_of(model, "quest", 0.3, 1, dense_layers), tokens);
+  EXPECT_EQ(total_traffic(retro.graph()).kv_read, total_traffic(quest.graph()).kv_read);
+  const auto max_pages = static_cast<std::size_t>(retro.state().max_pages);
+  std::vector<std::vector<std::int32_t>> stamps(4,
+                                                std::vector<std::int32_t>(2 * max_pages, -1));  // [layer][head, page]
+  for (int t = kPrompt; t < kTokens; ++t) {
+    const std::int32_t token = tokens[static_cast<std::size_t>(t)];
+    retro.step(token);
+    quest.step(token);
+    for (int layer = dense_layers; layer < 4; ++layer) {
+      const auto selected = retro.executor().selected(layer)[0];
+      const auto selected_by_quest = quest.executor().selected(layer)[0];
+      for (std::size_t head = 0; head < 2; ++head) {
+        EXPECT_EQ(std::set<int>(selected[head].begin(), selected[head].end()).size(), selected[head].size());
+        EXPECT_EQ(selected[head].size(), selected_by_quest[head].size());
+        for (const std::int32_t page : selected[head]) {
+          stamps[static_cast<std::size_t>(layer)][head * max_pages + static_cast<std::size_t>(page)] = t;
+        }
+      }
+      const auto& of_layer = retro.state().layers[static_cast<std::size_t>(layer)];
+      if (window > 1) {
+        EXPECT_EQ(of_layer.last_loaded.download(), stamps[static_cast<std::size_t>(layer)]) << "position " << t;
+      }
+    }
+  }
+}
+
 TEST_P(GpuWindows, I2TheFirstStepIsQuestsAndWindowOneIsQuestBitForBit) {
   RETROSIM_NEED_GPU();
   GpuDecoder quest(model, config_of(model, "quest", 0.3, 1, dense_layers), tokens);
@@ -202,7 +232,8 @@ SelectionSchedule record_selections(GpuDecoder& decoder, const std::vector<std::
     decoder.step(tokens[static_cast<std::size_t>(t)]);
     for (int layer = dense_layers; layer < 4; ++layer) {
       auto& into = schedule.layers[static_cast<std::size_t>(layer)];
-      for (const auto& pages : decoder.executor().selected(layer)[0]) {
+      const auto selected = decoder.executor().selected(layer);
+      for (const auto& pages : selected[0]) {
         into.counts.push_back(static_cast<std::int32_t>(pages.size()));
         into.pages.insert(into.pages.end(), pages.begin(), pages.end());
         into.pages.resize(into.counts.size() * static_cast<std::size_t>(schedule.k_max), -1);

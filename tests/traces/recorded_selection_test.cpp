@@ -62,9 +62,10 @@ class RecordedSelectionTest : public testing::Test {
   std::filesystem::path file_;
 };
 
-TEST_F(RecordedSelectionTest, FullPagesStandForNeighboursAndLaterOnesForThemselves) {
+TEST_F(RecordedSelectionTest, FullPagesAreLaidEndToEndAndLaterOnesFollowOnce) {
   const TraceReader trace(file_);
-  // 130 tokens hold the recorded 41 three times: pages 0 and 1 stand for 0-2 and 3-5, page 2 for page 6, page 3 for 7.
+  // 130 tokens hold the recorded 41 three times: page 0 becomes 0, 2, 4, page 1 becomes 1, 3, 5, page 2 page 6, page 3
+  // page 7.
   // That is 7 pages at first, filled as the recorded ones are: 6 full ones and 41 - 32 = 9 tokens, 105 in all.
   const TraceReader* traces[] = {&trace};
   const SelectionSchedule schedule = recorded_selection(traces, decode(130, 0.5), kSteps);
@@ -75,10 +76,10 @@ TEST_F(RecordedSelectionTest, FullPagesStandForNeighboursAndLaterOnesForThemselv
   EXPECT_TRUE(schedule.layers[1].pages.empty());
   for (const int layer : {2, 3}) {
     for (std::int64_t row = 0; row < 3 * 2; ++row) {
-      // Ranked 3 4 5 0 1 2 6: the page being filled and the best three.
-      EXPECT_THAT(list(schedule, layer, row), ElementsAre(3, 4, 5, 6));
-      // Eight pages, ranked 0 1 2 7 6 3 4 5.
-      EXPECT_THAT(list(schedule, layer, 8 * 6 + row), ElementsAre(0, 1, 2, 7));
+      // Ranked 1 3 5 0 2 4 6: the page being filled and the best three.
+      EXPECT_THAT(list(schedule, layer, row), ElementsAre(1, 3, 5, 6));
+      // Eight pages, ranked 0 2 4 7 6 1 3 5.
+      EXPECT_THAT(list(schedule, layer, 8 * 6 + row), ElementsAre(0, 2, 4, 7));
     }
   }
 }
