@@ -166,7 +166,12 @@ __global__ void __launch_bounds__(max_attention_warps(D) * 32, 1)
     const int slot = leader * p.stages + stage;
     const std::uint32_t tile = shared_address(shared) + slot * Tile::kBytes;
     barrier_wait(shared_address(barriers + slot), static_cast<std::uint32_t>(parity));
-    const int4 entry = entries[slot];
+    // Read by the lane that will release the slot, so that its release orders the read before the next write.
+    int4 entry = lane == 0 ? entries[slot] : int4{};
+    entry.x = __shfl_sync(0xffffffffU, entry.x, 0);
+    entry.y = __shfl_sync(0xffffffffU, entry.y, 0);
+    entry.z = __shfl_sync(0xffffffffU, entry.z, 0);
+    entry.w = __shfl_sync(0xffffffffU, entry.w, 0);
 
     // Older rows that need this tile: the unseen sets nest, so they are rows 1..older.
     int older = query_rows - 1;
