@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <string>
 #include <string_view>
 
 #include "reports/simulation_request.h"
@@ -13,6 +14,7 @@ void add_report(CLI::App& app);
 void add_serve(CLI::App& app);
 void add_validate(CLI::App& app);
 void add_plan(CLI::App& app);
+void add_sweep(CLI::App& app);
 void add_trace(CLI::App& app);
 void add_trace_record(CLI::App& trace);
 void add_trace_info(CLI::App& trace);
@@ -22,6 +24,9 @@ void add_calibrate(CLI::App& app);
 void add_calibrate_vllm_layers(CLI::App& calibrate);
 void add_gpus(CLI::App& app);
 void add_llms(CLI::App& app);
+
+/// The policies, for --help.
+std::string policy_help();
 
 /// The flags that say what is to be simulated, shared by `simulate` and `report`.
 void add_simulation_flags(CLI::App& command, SimulationRequest& request);

@@ -17,10 +17,6 @@ struct Options {
 };
 
 void run(const Options& options) {
-  if (const auto& tokens = options.request.base.simulation.budget_tokens) {
-    throw InputError("", "--budget-tokens", std::to_string(*tokens),
-                     "--budget or --budgets: a plan compares budgets as fractions of the context's pages");
-  }
   if (!options.csv.empty()) require_writable(options.csv, "--csv");
   const ServingPlan plan = make_serving_plan(options.request, true);
   if (!options.csv.empty()) write_output_file(options.csv, plan_csv(plan));
@@ -43,6 +39,7 @@ void add_plan(CLI::App& app) {
   list("--tensor-parallel-sizes", request.tensor_parallel_sizes, "GPUs of one replica");
   list("--policies", request.policies, "Policies");
   list("--budgets", request.budgets, "Budgets, fractions of pages");
+  list("--budget-tokens-list", request.budget_tokens, "Budgets, numbers of tokens");
   list("--windows", request.windows, "Windows");
   list("--kv-cache-dtypes", request.kv_cache_dtypes, "KV dtypes");
   list("--max-num-seqs-list", request.max_num_seqs, "Sequences in one step");

@@ -1,5 +1,7 @@
 #include "cli/serving_flags.h"
 
+#include "cli/command.h"
+
 namespace retrosim::cli {
 
 void add_target_flags(CLI::App& command, ServingRequest& request) {
@@ -18,8 +20,13 @@ void add_engine_memory_flags(CLI::App& command, ServingRequest& request) {
   CLI::App* engine = command.add_option_group("Memory and host");
   engine->add_option("--gpu-memory-utilization", request.gpu_memory_utilization, "Share of GPU memory in use")
       ->capture_default_str();
-  engine->add_option("--activation-bytes", request.activation_bytes, "Activations per GPU [from the model's shape]");
-  engine->add_option("--runtime-bytes", request.runtime_bytes, "CUDA context, graphs, buffers per GPU")
+  engine->add_option("--activation-bytes", request.activation_bytes,
+                     "Peak of activations per GPU [from the model's shape and the scheduler's limits]");
+  engine->add_option("--runtime-bytes", request.runtime_bytes, "Memory per GPU that is allocated outside of torch")
+      ->capture_default_str();
+  engine
+      ->add_option("--driver-reserved-bytes", request.driver_reserved_bytes,
+                   "Of the card's nominal capacity, what CUDA does not offer")
       ->capture_default_str();
   engine->add_option("--num-gpu-blocks-override", request.num_gpu_blocks_override, "KV blocks per replica");
   engine->add_flag("--admit-partial-prompts", request.admit_partial_prompts,
@@ -41,11 +48,16 @@ void add_serving_flags(CLI::App& command, ServingRequest& request) {
       ->capture_default_str();
 
   CLI::App* policy = group("Policy");
-  policy->add_option("--policy", simulation.policy, "full, streaming, quest, or retro: quest with window 2")
-      ->capture_default_str();
+  policy->add_option("--policy", simulation.policy, policy_help())->capture_default_str();
   policy->add_option("--window", simulation.window, "Queries that each loaded page serves [2 for retro, else 1]");
   policy->add_option("--budget", simulation.budget, "Pages loaded per KV head, as a fraction of the context's [0.15]");
   policy->add_option("--budget-tokens", simulation.budget_tokens, "The same as a number of tokens");
+  policy->add_option("--policy-variant", simulation.policy_variant,
+                     "Costs of the policy as its paper, its released code or an engineered (ideal) version has them "
+                     "[paper, else ideal]");
+  policy->add_option("--policy-option", simulation.policy_options, "NAME=VALUE of the policy's own; may be repeated")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   policy->add_option("--page-size", simulation.page_size, "Tokens per page and KV block")->capture_default_str();
   policy->add_option("--dense-layers", simulation.dense_layers, "First layers that attend to everything [2]");
   policy->add_option("--output-cache-dtype", simulation.output_cache_dtype, "auto (bfloat16), float32, float16, fp8");

@@ -2,16 +2,12 @@
 
 namespace retrosim::cli {
 
-namespace {
-
 /// "full, streaming, ..., or retro: quest with window 2".
 std::string policy_help() {
   std::string help;
   for (const std::string& name : policy_names()) help += name + ", ";
   return help + "or retro: quest with window 2";
 }
-
-}  // namespace
 
 void add_simulation_flags(CLI::App& command, SimulationRequest& request) {
   const auto group = [&](const char* name) { return command.add_option_group(name); };

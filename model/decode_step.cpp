@@ -160,10 +160,12 @@ StepGraph build_decode_step(const DecodeConfig& config, const StepDemand& demand
   return graph;
 }
 
-void update_decode_step(StepGraph& graph, const DecodeConfig& config, const StepDemand& demand) {
+bool update_decode_step(StepGraph& graph, const DecodeConfig& config, const StepDemand& demand) {
   StepGraphBuilder builder(graph);
   DecodeStep(config, demand, builder).add();
-  if (!builder.matches() || builder.size() != graph.size()) graph = build_decode_step(config, demand);
+  if (builder.matches() && builder.size() == graph.size()) return true;
+  graph = build_decode_step(config, demand);
+  return false;
 }
 
 }  // namespace retrosim

@@ -84,8 +84,8 @@ struct LayerContext {
 StepGraph build_decode_step(const DecodeConfig& config, const StepDemand& demand);
 
 /// Rewrites the shapes of a graph made by build_decode_step for another step's demand, keeping vertices and edges;
-/// builds it anew where the other step has other operations (a context that outgrows a full budget).
-void update_decode_step(StepGraph& graph, const DecodeConfig& config, const StepDemand& demand);
+/// builds it anew where the other step has other operations (a context that outgrows a full budget), and returns false.
+bool update_decode_step(StepGraph& graph, const DecodeConfig& config, const StepDemand& demand);
 
 /// The operations of prefilling `new_tokens` prompt tokens of each of `config.batch` sequences after `context_before`
 /// tokens.

@@ -1,150 +1,37 @@
 #include "reports/serving_plan.h"
 
-#include <algorithm>
 #include <cstdio>
-#include <tuple>
 
 #include "model/error.h"
 #include "reports/format.h"
+#include "reports/plan_grid.h"
 #include "reports/policy_flags.h"
-#include "reports/simulation_run.h"
 #include "reports/table.h"
 
 namespace retrosim {
 namespace {
 
-constexpr std::size_t kMaxCandidates = 100'000;
-
-template <typename T>
-std::vector<T> or_one(const std::vector<T>& list, T value) {
-  return list.empty() ? std::vector<T>{value} : list;
-}
-
 std::string short_text(double value) { return fixed(value, 3); }
 
-/// The choices, one after another; combinations that do not exist are noted.
-class Grid {
- public:
-  Grid(const PlanRequest& request, ServingPlan& plan) : request_(request), plan_(plan) {}
-
-  void fill() {
-    const SimulationRequest& base = request_.base.simulation;
-    for (const std::string& name : or_one(request_.gpus, base.gpu)) add_gpu(name);
-    if (plan_.candidates.empty()) throw InputError("", "plan", "no combination is possible", plan_.skipped.front());
-  }
-
- private:
-  void add_gpu(const std::string& name) {
-    ServingRequest base = request_.base;
-    base.simulation.gpu = name;
-    base.simulation.policy = "full";
-    base.simulation.window.reset();
-    base.simulation.budget.reset();
-    base.simulation.tensor_parallel_size = 1;
-    base.simulation.kv_cache_dtype = "auto";
-    resolved_ = resolve(base);
-    const std::string gpu = resolved_.simulation.gpu.spec.name;
-    const auto price = plan_.prices.find(gpu);
-    if (price == plan_.prices.end()) {
-      throw InputError("", "--gpu-price", "no price for " + gpu, gpu + "=USD_PER_HOUR");
-    }
-    price_ = price->second.usd_per_hour;
-    plan_.gpus.push_back(resolved_.simulation.gpu);
-    plan_.demand.workload = resolved_.workload;
-    const SimulationRequest& one = request_.base.simulation;
-    for (const int tp : or_one(request_.tensor_parallel_sizes, one.tensor_parallel_size)) {
-      for (const std::string& dtype : or_one(request_.kv_cache_dtypes, one.kv_cache_dtype)) {
-        for (const int seqs : or_one(request_.max_num_seqs, request_.base.max_num_seqs)) {
-          for (const std::string& policy : or_one(request_.policies, one.policy)) add_policy(tp, dtype, seqs, policy);
-        }
-      }
-    }
-  }
-
-  void add_policy(int tp, const std::string& dtype, int seqs, const std::string& policy) {
-    if (policy == "full") return add(tp, dtype, seqs, policy, 1, 1);
-    const std::string pages = policy == "retro" ? "quest" : policy;
-    for (const double budget : or_one(request_.budgets, request_.base.simulation.budget.value_or(0.15))) {
-      const std::shared_ptr<const Policy> made = make_policy(pages, budget_params(pages, budget, std::nullopt));
-      const int fallback = request_.base.simulation.window.value_or(policy == "retro" ? 2 : 1);
-      for (const int window : or_one(request_.windows, fallback)) {
-        if (window > 1 && !made->can_return_to_skipped_pages()) {
-          plan_.skipped.push_back(policy + ", window " + std::to_string(window) +
-                                  ": skipped pages never come back, a window is pure cost");
-          continue;
-        }
-        add(tp, dtype, seqs, pages, budget, window);
-      }
-    }
-  }
-
-  void add(int tp, const std::string& dtype, int seqs, const std::string& policy, double budget, int window) {
-    PlanCandidate candidate{.name = {}, .config = resolved_.config, .gpu = plan_.gpus.size() - 1};
-    ServingConfig& config = candidate.config;
-    DecodeConfig& decode = config.decode;
-    const bool full = policy == "full";
-    const std::optional<double> fraction = full ? std::nullopt : std::optional(budget);
-    decode.policy = make_policy(policy, budget_params(policy, fraction, std::nullopt));
-    decode.dense_layers = full ? 0 : request_.base.simulation.dense_layers.value_or(DecodeConfig{}.dense_layers);
-    decode.window = window;
-    decode.tensor_parallel_size = tp;
-    if (dtype != "auto") decode.kv_dtype = parse_dtype(dtype, "--kv-cache-dtype");
-    config.max_num_seqs = seqs;
-    candidate.price_per_gpu_hour = price_;
-    candidate.name = plan_.gpus.back().spec.name + " tp" + std::to_string(tp) + " " + policy;
-    if (!full) candidate.name += " " + short_text(budget) + " w" + std::to_string(window);
-    candidate.name += " kv " + std::string(name_of(decode.kv_dtype)) + " seqs " + std::to_string(seqs);
-    try {
-      validate(config);
-    } catch (const InputError& error) {
-      plan_.skipped.push_back(candidate.name + ": " + error.what());
-      return;
-    }
-    if (decode.policy->selects_by_score()) {
-      const auto key = std::tuple(policy, budget, window);
-      if (!shares_.contains(key)) {
-        ResolvedSimulation simulation = resolved_.simulation;
-        simulation.config = decode;
-        simulation.config.tensor_parallel_size = 1;
-        simulation.config.context = resolved_.simulation.config.context;
-        simulation.uses_trace = true;
-        shares_[key] = replayed_share_of(simulation);
-      }
-      if (window > 1) config.unseen = shares_[key].unseen;
-      candidate.fidelity = shares_[key].mass_recall;
-    } else if (!full) {
-      candidate.fidelity = 0;  // nothing recorded says what it misses
-    }
-    if (plan_.candidates.size() == kMaxCandidates) {
-      throw InputError("", "plan", "more than 100000 combinations", "fewer values");
-    }
-    // Twice the same choice (retro and quest with one window) is one.
-    const auto same = [&](const PlanCandidate& other) { return other.name == candidate.name; };
-    if (std::none_of(plan_.candidates.begin(), plan_.candidates.end(), same)) {
-      plan_.candidates.push_back(std::move(candidate));
-    }
-  }
-
-  const PlanRequest& request_;
-  ServingPlan& plan_;
-  ResolvedServing resolved_;
-  double price_ = 0;
-  std::map<std::tuple<std::string, double, int>, ReplayedShare> shares_;
-};
+Json recall_json(const PlanCandidate& candidate) {
+  return candidate.fidelity_known ? Json(candidate.fidelity) : Json(nullptr);
+}
 
 Json point_json(const ServingPlan& plan, const PlanPoint& point) {
   const PlanCandidate& candidate = plan.candidates[point.candidate];
   const DecodeConfig& decode = candidate.config.decode;
   const bool full = decode.policy->name() == "full";
+  const std::int64_t tokens = decode.policy->params().budget_tokens;
   Json json{{"name", candidate.name},
             {"gpu", plan.gpus[candidate.gpu].spec.name},
             {"tensor_parallel_size", decode.tensor_parallel_size},
             {"policy", decode.policy->name()},
-            {"budget", full ? Json(nullptr) : Json(decode.policy->params().budget)},
+            {"budget", full || tokens > 0 ? Json(nullptr) : Json(decode.policy->params().budget)},
+            {"budget_tokens", full || tokens == 0 ? Json(nullptr) : Json(tokens)},
             {"window", decode.window},
             {"kv_cache_dtype", name_of(decode.kv_dtype)},
             {"max_num_seqs", candidate.config.max_num_seqs},
-            {"mass_recall", full || decode.policy->selects_by_score() ? Json(candidate.fidelity) : Json(nullptr)},
+            {"mass_recall", recall_json(candidate)},
             {"feasible", point.feasible}};
   if (!point.feasible) {
     json["reason"] = point.reason;
@@ -184,7 +71,7 @@ ServingPlan make_serving_plan(const PlanRequest& request, bool progress) {
   if (!grid.base.workload.num_requests) grid.base.workload.num_requests = GoodputSearch{}.requests;
   if (grid.base.workload.max_concurrency > 0) refuse_without_effect("--max-concurrency", "in planning");
   if (request.base.replicas != 1) refuse_without_effect("--replicas", "in planning, which answers it");
-  Grid(grid, plan).fill();
+  fill_plan_grid(grid, plan);
   const auto seconds = [](const std::optional<double>& ms) {
     return ms ? std::optional(*ms * 1e-3) : std::optional<double>();
   };

@@ -16,7 +16,8 @@ struct PlanRequest {
   std::vector<std::string> gpus;
   std::vector<int> tensor_parallel_sizes;
   std::vector<std::string> policies;
-  std::vector<double> budgets;
+  std::vector<double> budgets;              // fractions of the pages
+  std::vector<std::int64_t> budget_tokens;  // the same as numbers of tokens
   std::vector<int> windows;
   std::vector<std::string> kv_cache_dtypes;
   std::vector<int> max_num_seqs;

@@ -13,7 +13,6 @@ namespace retrosim {
 namespace {
 
 constexpr std::int64_t kDefaultRequests = 1000;
-constexpr int kReplaySteps = 64;
 
 Workload trace_workload(const WorkloadRequest& request) {
   if (!request.input_len.empty() || !request.output_len.empty()) {
@@ -69,10 +68,15 @@ Workload resolve_workload(const WorkloadRequest& request) {
 }
 
 ReplayedShare replayed_share_of(const ResolvedSimulation& simulation) {
-  const TraceDemand demand = demand_from_trace(*open_trace(simulation), simulation.config, simulation.steps);
+  return replayed_share_of(simulation, *open_trace(simulation));
+}
+
+ReplayedShare replayed_share_of(const ResolvedSimulation& simulation, const TraceReader& trace) {
+  const TraceDemand demand = demand_from_trace(trace, simulation.config, simulation.steps);
   double loaded = 0;
   double visits = 0;
   double in_union = 0;
+  double recalled = 0;
   for (const StepDemand& step : demand.steps) {
     for (int layer = 0; layer < simulation.config.llm.num_layers; ++layer) {
       if (!simulation.config.is_sparse(layer)) continue;
@@ -80,10 +84,11 @@ ReplayedShare replayed_share_of(const ResolvedSimulation& simulation) {
       loaded += static_cast<double>(counts.pages_loaded);
       visits += static_cast<double>(counts.unseen_visits);
       in_union += static_cast<double>(counts.unseen_union);
+      recalled += static_cast<double>(counts.recalled_pages);
     }
   }
   ReplayedShare share{.unseen = {}, .mass_recall = demand.mass_recall_retro_mean};
-  if (loaded > 0) share.unseen = {visits / loaded, std::min(1.0, in_union / loaded)};
+  if (loaded > 0) share.unseen = {visits / loaded, std::min(1.0, in_union / loaded), std::min(1.0, recalled / loaded)};
   return share;
 }
 
@@ -118,11 +123,13 @@ ResolvedServing resolve(const ServingRequest& request) {
   config.gpu_memory_utilization = request.gpu_memory_utilization;
   config.activation_bytes = request.activation_bytes;
   config.runtime_bytes = request.runtime_bytes;
+  config.driver_reserved_bytes = request.driver_reserved_bytes;
   config.num_blocks_override = request.num_gpu_blocks_override;
   config.step_overhead_s = request.step_overhead_us * 1e-6;
   config.exact_steps = request.exact_steps;
   if (config.decode.window > 1 && resolved.simulation.uses_trace) {
     config.unseen = replayed_share_of(resolved.simulation).unseen;
+    config.unseen.recalled.reset();  // at every context the policy's own expectation
   }
   resolved.unseen_source = config.decode.window == 1
                                ? "window 1: none"

@@ -9,6 +9,7 @@
 #include "sim/serving/serving_config.h"
 #include "sim/serving/serving_metrics.h"
 #include "sim/workload/request.h"
+#include "traces/trace_reader.h"
 
 namespace retrosim {
 
@@ -36,7 +37,8 @@ struct ServingRequest {
   bool admit_partial_prompts = false;
   double gpu_memory_utilization = 0.9;
   std::optional<std::int64_t> activation_bytes;
-  std::int64_t runtime_bytes = 0;
+  std::int64_t runtime_bytes = ServingConfig{}.runtime_bytes;
+  std::int64_t driver_reserved_bytes = ServingConfig{}.driver_reserved_bytes;
   std::optional<std::int64_t> num_gpu_blocks_override;
   double step_overhead_us = 0;
   bool exact_steps = false;
@@ -61,10 +63,14 @@ ResolvedServing resolve(const ServingRequest& request);
 
 /// What a replayed trace says of a policy, budget and window: means over its steps and sparse layers.
 struct ReplayedShare {
-  UnseenShare unseen;      // zero for window 1
+  UnseenShare unseen;      // zero for window 1, except what is recalled
   double mass_recall = 1;  // attention mass on the pages that a query sees, its window's later pages included
 };
+inline constexpr int kReplaySteps = 64;  // recorded steps behind a share
+
 /// Requires a policy that selects by score. Throws InputError for a damaged trace.
 ReplayedShare replayed_share_of(const ResolvedSimulation& simulation);
+/// The same over an open trace.
+ReplayedShare replayed_share_of(const ResolvedSimulation& simulation, const TraceReader& trace);
 
 }  // namespace retrosim

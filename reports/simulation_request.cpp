@@ -12,6 +12,20 @@ DType resolve_dtype(const std::string& text, DType automatic, const char* flag) 
   return text == "auto" ? automatic : parse_dtype(text, flag);
 }
 
+void refuse_idle_switches(const SimulationRequest& request, const DecodeConfig& config) {
+  if (request.widen_summaries && !config.policy->keeps_page_summaries()) {
+    refuse_without_effect("--widen-summaries", "with --policy " + request.policy + ", which keeps no page summaries");
+  }
+  if (config.window > 1) return;
+  const std::string reason = "without a window of 2 or more";
+  if (request.mask_unseen_rows) refuse_without_effect("--mask-unseen-rows", reason);
+  if (request.widen_summaries) refuse_without_effect("--widen-summaries", reason);
+  if (request.carry_older_rows_through_dense_layers) refuse_without_effect("--carry-older-rows", reason);
+  if (request.output_cache_dtype != "auto") refuse_without_effect("--output-cache-dtype", reason);
+}
+
+}  // namespace
+
 GpuProfile resolve_gpu(const SimulationRequest& request) {
   if (request.profile.empty()) {
     if (request.gpu.empty()) throw InputError("--gpu: expected a bundled GPU's name or a path (or give --profile)");
@@ -27,28 +41,9 @@ GpuProfile resolve_gpu(const SimulationRequest& request) {
   return profile;
 }
 
-void refuse_idle_switches(const SimulationRequest& request, const DecodeConfig& config) {
-  if (request.widen_summaries && !config.policy->keeps_page_summaries()) {
-    refuse_without_effect("--widen-summaries", "with --policy " + request.policy + ", which keeps no page summaries");
-  }
-  if (config.window > 1) return;
-  const std::string reason = "without a window of 2 or more";
-  if (request.mask_unseen_rows) refuse_without_effect("--mask-unseen-rows", reason);
-  if (request.widen_summaries) refuse_without_effect("--widen-summaries", reason);
-  if (request.carry_older_rows_through_dense_layers) refuse_without_effect("--carry-older-rows", reason);
-  if (request.output_cache_dtype != "auto") refuse_without_effect("--output-cache-dtype", reason);
-}
-
-}  // namespace
-
-ResolvedSimulation resolve(const SimulationRequest& request) {
-  ResolvedSimulation resolved;
-  resolved.policy = request.policy;
-  DecodeConfig& config = resolved.config;
-  if (request.llm.empty()) throw InputError("--llm: expected a bundled model's name or a path");
-  config.llm = find_llm_spec(request.llm);
-  resolved.gpu = resolve_gpu(request);
-
+DecodeConfig resolve_config(const SimulationRequest& request, const LlmSpec& llm, const GpuSpec& gpu) {
+  DecodeConfig config;
+  config.llm = llm;
   const bool retro = request.policy == "retro";
   const std::string policy = retro ? "quest" : request.policy;
   PolicyParams params = budget_params(policy, request.budget, request.budget_tokens);
@@ -68,7 +63,7 @@ ResolvedSimulation resolve(const SimulationRequest& request) {
   }
   config.dense_layers = request.dense_layers.value_or(has_dense_layers ? config.dense_layers : 0);
   config.tensor_parallel_size = request.tensor_parallel_size;
-  config.sm_count = resolved.gpu.spec.sm_count;
+  config.sm_count = gpu.sm_count;
   config.kv_dtype =
       resolve_dtype(request.kv_cache_dtype,
                     bits_of(config.llm.weight_dtype) >= 16 ? config.llm.weight_dtype : DType::bf16, "--kv-cache-dtype");
@@ -78,15 +73,24 @@ ResolvedSimulation resolve(const SimulationRequest& request) {
   config.mask_unseen_rows = request.mask_unseen_rows;
   refuse_idle_switches(request, config);
   validate(config);
-
   if (request.steps < 1 || request.steps > kMaxSteps) {
     throw InputError("", "--steps", std::to_string(request.steps), "1 to " + std::to_string(kMaxSteps));
   }
-  resolved.steps = request.steps;
-  resolved.uses_trace = config.policy->selects_by_score();
-  if (!request.trace.empty() && !resolved.uses_trace) {
+  if (!request.trace.empty() && !config.policy->selects_by_score()) {
     refuse_without_effect("--trace", "with --policy " + request.policy + ", whose pages do not depend on scores");
   }
+  return config;
+}
+
+ResolvedSimulation resolve(const SimulationRequest& request) {
+  if (request.llm.empty()) throw InputError("--llm: expected a bundled model's name or a path");
+  const LlmSpec llm = find_llm_spec(request.llm);
+  ResolvedSimulation resolved;
+  resolved.policy = request.policy;
+  resolved.gpu = resolve_gpu(request);
+  resolved.config = resolve_config(request, llm, resolved.gpu.spec);
+  resolved.steps = request.steps;
+  resolved.uses_trace = resolved.config.policy->selects_by_score();
   resolved.trace = request.trace;
   return resolved;
 }

@@ -46,7 +46,11 @@ struct ResolvedSimulation {
   bool uses_trace = false;  // false: the policy's pages do not depend on scores
 };
 
-/// Throws InputError naming the flag for anything unknown, impossible or without effect.
+/// The profile that --profile or --gpu names. Throws InputError.
+GpuProfile resolve_gpu(const SimulationRequest& request);
+/// The configuration of one step on a model and a GPU that were looked up before.
+DecodeConfig resolve_config(const SimulationRequest& request, const LlmSpec& llm, const GpuSpec& gpu);
+/// Both. Throws InputError naming the flag for anything unknown, impossible or without effect.
 ResolvedSimulation resolve(const SimulationRequest& request);
 
 /// The same question with dense attention, and with window 1.

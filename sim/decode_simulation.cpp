@@ -2,13 +2,27 @@
 
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "model/error.h"
 
 namespace retrosim {
 
-DecodeSimulation::DecodeSimulation(const DecodeConfig& config, const GpuProfile& gpu) : config_(config), pricer_(gpu) {
+DecodeSimulation::DecodeSimulation(const DecodeConfig& config, const GpuProfile& gpu)
+    : DecodeSimulation(config, std::make_shared<const Pricer>(gpu)) {}
+
+DecodeSimulation::DecodeSimulation(const DecodeConfig& config, std::shared_ptr<const Pricer> pricer)
+    : config_(config), pricer_(std::move(pricer)) {
   validate(config);
+}
+
+void DecodeSimulation::reconfigure(const DecodeConfig& config, std::shared_ptr<const Pricer> pricer) {
+  validate(config);
+  config_ = config;
+  // The gaps between operations are the GPU's.
+  if (pricer != pricer_) simulator_.reset();
+  pricer_ = std::move(pricer);
+  schedule_ = nullptr;
 }
 
 void DecodeSimulation::check(const StepDemand& demand) const {
@@ -38,20 +52,20 @@ const SimulatedStep& DecodeSimulation::step(const StepDemand& demand) {
     return last_;
   check(demand);
   demand_ = demand;
-  if (!simulator_) {
+  if (graph_.size() == 0) {
     graph_ = build_decode_step(config_, demand);
-  } else {
-    update_decode_step(graph_, config_, demand);
+  } else if (!update_decode_step(graph_, config_, demand)) {
+    simulator_.reset();
   }
-  if (!simulator_ || prices_.size() != graph_.size()) {
-    const GpuProfile& gpu = pricer_.profile();
+  if (!simulator_) {
+    const GpuProfile& gpu = pricer_->profile();
     simulator_.emplace(graph_, gpu.graph_launch_s, gpu.graph_node_s);
     prices_.resize(graph_.size());
   }
   last_ = {};
   for (StepGraph::Vertex v = 0; v < graph_.size(); ++v) {
     const Op& op = graph_.op(v);
-    prices_[v] = pricer_.price(op);
+    prices_[v] = pricer_->price(op);
     last_.traffic += op.bytes_moved();
     last_.flops += op.flops();
   }

@@ -2,6 +2,7 @@
 // from step to step and rewritten in place.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -25,6 +26,11 @@ class DecodeSimulation {
  public:
   /// Throws InputError for an impossible configuration or a profile that lacks an operation.
   DecodeSimulation(const DecodeConfig& config, const GpuProfile& gpu);
+  /// The same with a pricer that others share.
+  DecodeSimulation(const DecodeConfig& config, std::shared_ptr<const Pricer> pricer);
+
+  /// From now on steps of another configuration, perhaps on another GPU. Quick where its step has the same operations.
+  void reconfigure(const DecodeConfig& config, std::shared_ptr<const Pricer> pricer);
 
   /// Simulates one step; a step that asks the same as the one before is not simulated twice.
   /// Throws InputError when the demand does not have one entry per layer, is negative or has no context.
@@ -37,7 +43,7 @@ class DecodeSimulation {
   void check(const StepDemand& demand) const;
 
   DecodeConfig config_;
-  Pricer pricer_;
+  std::shared_ptr<const Pricer> pricer_;
   StepDemand demand_;
   StepGraph graph_;
   std::vector<Price> prices_;  // [graph_.size()]

@@ -37,19 +37,10 @@ PageCounts page_counts(const DecodeConfig& config, const StepDemand& demand) {
   return {static_cast<double>(visits) / heads, static_cast<double>(recalled) / heads};
 }
 
-}  // namespace
-
-std::int64_t output_cache_state_bytes(const DecodeConfig& config) {
-  const std::int64_t heads = config.llm.num_q_heads / config.tensor_parallel_size;
-  const std::int64_t entry = heads * (bytes_of(config.output_cache_dtype, config.llm.head_dim) + 4);
-  return (config.window - 1) * config.batch * layers_with_older_rows(config) * entry;
-}
-
-SimulationResult simulate_decode(const DecodeConfig& config, const GpuProfile& gpu,
-                                 const std::vector<StepDemand>& demand) {
+/// Latencies of the steps into `latencies`, operations of the first into `ops` where asked for.
+StepSummary run_steps(const DecodeConfig& config, DecodeSimulation& simulation, const std::vector<StepDemand>& demand,
+                      std::vector<double>& latencies, std::vector<OpRecord>* ops) {
   if (demand.empty()) throw InputError("", "steps", "0", "at least 1 step");
-  DecodeSimulation simulation(config, gpu);
-  SimulationResult result;
   // Sums over the steps.
   TimePs latency = 0;
   Traffic bytes;
@@ -58,8 +49,8 @@ SimulationResult simulate_decode(const DecodeConfig& config, const GpuProfile& g
   double recalled = 0;
   for (const StepDemand& asked : demand) {
     const SimulatedStep& step = simulation.step(asked);
-    if (result.step_latency_us.empty()) result.ops = simulation.timeline().ops;
-    result.step_latency_us.push_back(us_from_ps(step.latency));
+    if (ops != nullptr && latencies.empty()) *ops = simulation.timeline().ops;
+    latencies.push_back(us_from_ps(step.latency));
     latency += step.latency;
     bytes += step.traffic;
     flops += step.flops;
@@ -69,7 +60,7 @@ SimulationResult simulate_decode(const DecodeConfig& config, const GpuProfile& g
   }
   const auto steps = static_cast<double>(demand.size());
   const auto per_step = [steps](std::int64_t sum) { return static_cast<double>(sum) / steps; };
-  StepSummary& mean = result.step;
+  StepSummary mean;
   mean.latency_us_mean = us_from_ps(latency) / steps;
   mean.flops = flops / steps;
   mean.unseen_pages_mean = unseen / steps;
@@ -77,8 +68,8 @@ SimulationResult simulate_decode(const DecodeConfig& config, const GpuProfile& g
   mean.host_to_device_bytes = per_step(bytes.host_to_device);
   mean.device_to_host_bytes = per_step(bytes.device_to_host);
   mean.host_memory_bytes = per_step(bytes.host_memory);
-  mean.latency_us_p50 = percentile(result.step_latency_us, 0.50);
-  mean.latency_us_p99 = percentile(result.step_latency_us, 0.99);
+  mean.latency_us_p50 = percentile(latencies, 0.50);
+  mean.latency_us_p99 = percentile(latencies, 0.99);
   mean.kv_read_bytes = per_step(bytes.kv_read);
   mean.summary_read_bytes = per_step(bytes.summary_read);
   mean.weight_read_bytes = per_step(bytes.weight_read);
@@ -88,6 +79,29 @@ SimulationResult simulate_decode(const DecodeConfig& config, const GpuProfile& g
   mean.kv_write_bytes = per_step(bytes.kv_write);
   mean.hbm_write_bytes = per_step(bytes.hbm_write());
   mean.output_cache_state_bytes = static_cast<double>(output_cache_state_bytes(config));
+  return mean;
+}
+
+}  // namespace
+
+std::int64_t output_cache_state_bytes(const DecodeConfig& config) {
+  const std::int64_t heads = config.llm.num_q_heads / config.tensor_parallel_size;
+  const std::int64_t entry = heads * (bytes_of(config.output_cache_dtype, config.llm.head_dim) + 4);
+  return (config.window - 1) * config.batch * layers_with_older_rows(config) * entry;
+}
+
+StepSummary summarise_steps(const DecodeConfig& config, DecodeSimulation& simulation,
+                            const std::vector<StepDemand>& demand) {
+  std::vector<double> latencies;
+  latencies.reserve(demand.size());
+  return run_steps(config, simulation, demand, latencies, nullptr);
+}
+
+SimulationResult simulate_decode(const DecodeConfig& config, const GpuProfile& gpu,
+                                 const std::vector<StepDemand>& demand) {
+  DecodeSimulation simulation(config, gpu);
+  SimulationResult result;
+  result.step = run_steps(config, simulation, demand, result.step_latency_us, &result.ops);
   return result;
 }
 

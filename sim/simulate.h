@@ -7,6 +7,7 @@
 
 #include "model/decode_config.h"
 #include "model/gpu_profile.h"
+#include "sim/decode_simulation.h"
 #include "sim/timeline.h"
 
 namespace retrosim {
@@ -43,6 +44,10 @@ struct SimulationResult {
 /// Runs one simulation per element of `demand`. Throws InputError for an impossible configuration.
 SimulationResult simulate_decode(const DecodeConfig& config, const GpuProfile& gpu,
                                  const std::vector<StepDemand>& demand);
+
+/// The summary alone, over a simulation of `config` that may have run other configurations before.
+StepSummary summarise_steps(const DecodeConfig& config, DecodeSimulation& simulation,
+                            const std::vector<StepDemand>& demand);
 
 /// Bytes of the output cache of `config`: values and log-sum-exps of w-1 rows in every sparse layer and above
 /// (method.md, "State").

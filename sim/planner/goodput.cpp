@@ -8,7 +8,8 @@
 namespace retrosim {
 namespace {
 
-constexpr double kLoneGap_s = 1e3;  // between requests that never meet
+constexpr double kLoneGap_s = 1e3;    // between requests that never meet
+constexpr double kHighestRate = 1e6;  // requests/s
 
 Workload at_rate(const Workload& workload, double requests_per_s) {
   Workload scaled = workload;
@@ -43,40 +44,54 @@ bool meets(const ServingMetrics& metrics, const PercentileSlo& slo) {
          within(metrics.tpot, slo.tpot_s) && within(metrics.itl, slo.itl_s) && within(metrics.e2e, slo.e2e_s);
 }
 
-Goodput find_goodput(const ServingConfig& config, const GpuProfile& gpu, const Workload& workload,
+Goodput find_goodput(const ServingConfig& config, const std::shared_ptr<const Pricer>& pricer, const Workload& workload,
                      const PercentileSlo& slo, const GoodputSearch& search) {
   validate(slo);
   Goodput best;
-  StepCosts costs(config, gpu);
-  const auto simulate = [&](double rate) {
+  StepCosts costs(config, pricer);
+  const int gpus = config.num_replicas * config.decode.tensor_parallel_size;
+  // At most so many of all requests may miss a limit (nearest rank: n - ceil(p n)).
+  const auto n = static_cast<double>(workload.requests.size());
+  const MissLimits limits{.ttft_s = slo.ttft_s,
+                          .tpot_s = slo.tpot_s,
+                          .e2e_s = slo.e2e_s,
+                          .allowed = static_cast<std::int64_t>(n - std::ceil(slo.percentile * n - 1e-9))};
+  const auto simulate = [&](double rate, bool whole) {
     ++best.simulations;
-    const ServingRun run = simulate_serving(config, gpu, at_rate(workload, rate), {.audited_steps = 0}, costs);
+    ServingOptions options{.audited_steps = 0, .series = whole || slo.itl_s.has_value()};
+    if (!whole) options.abandon = limits;
+    ServingRun run = simulate_serving(config, pricer->profile(), at_rate(workload, rate), options, costs);
     best.memory = run.memory;
-    return serving_metrics(run, {}, config.num_replicas * config.decode.tensor_parallel_size);
+    return run;
   };
-  const double lone_rate = 1 / kLoneGap_s;
-  best.metrics = simulate(lone_rate);
-  if (!meets(best.metrics, slo)) return best;
-  // Without queueing no more than one request at a time can be served in its own latency: from there upwards.
-  double low = lone_rate;
-  double high = std::max(1.0 / std::max(best.metrics.e2e.mean_s, 1e-6), 2 * lone_rate);
-  best.requests_per_s = low;
   const auto accept = [&](double rate) {
-    ServingMetrics metrics = simulate(rate);
-    if (!meets(metrics, slo)) return false;
-    best.metrics = metrics;
+    const ServingRun run = simulate(rate, false);
+    if (run.abandoned || !meets(serving_metrics(run, {}, gpus), slo)) return false;
     best.requests_per_s = rate;
     return true;
   };
-  while (best.simulations < search.max_simulations && accept(high)) {
+  const auto report = [&](double rate) { best.metrics = serving_metrics(simulate(rate, true), {}, gpus); };
+  const double lone_rate = 1 / kLoneGap_s;
+  const ServingRun lone = simulate(lone_rate, false);
+  const ServingMetrics alone = serving_metrics(lone, {}, gpus);
+  if (lone.abandoned || !meets(alone, slo)) {
+    best.metrics = alone;
+    return best;
+  }
+  // Without queueing no more than one request at a time can be served in its own latency: from there upwards.
+  double low = lone_rate;
+  double high = std::max(1.0 / std::max(alone.e2e.mean_s, 1e-6), 2 * lone_rate);
+  best.requests_per_s = low;
+  while (best.simulations < search.max_simulations && high <= kHighestRate && accept(high)) {
     low = high;
     high *= 4;
-    if (high > 1e6) return best;  // the limits never bind
   }
-  while (best.simulations < search.max_simulations && high > low * (1 + search.tolerance)) {
+  // Above the highest rate the limits never bind.
+  while (high <= kHighestRate && best.simulations < search.max_simulations && high > low * (1 + search.tolerance)) {
     const double middle = std::sqrt(low * high);
     (accept(middle) ? low : high) = middle;
   }
+  report(best.requests_per_s);
   return best;
 }
 

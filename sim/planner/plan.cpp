@@ -11,14 +11,14 @@
 namespace retrosim {
 namespace {
 
-PlanPoint judge(const PlanCandidate& candidate, const GpuProfile& gpu, const PlanDemand& demand) {
+PlanPoint judge(const PlanCandidate& candidate, const std::shared_ptr<const Pricer>& pricer, const PlanDemand& demand) {
   PlanPoint point;
   if (candidate.fidelity < demand.min_fidelity) {
     point.reason = "fidelity below the demanded";
     return point;
   }
   try {
-    point.goodput = find_goodput(candidate.config, gpu, demand.workload, demand.slo, demand.search);
+    point.goodput = find_goodput(candidate.config, pricer, demand.workload, demand.slo, demand.search);
   } catch (const InfeasibleError& error) {
     point.reason = error.what();
     return point;
@@ -82,10 +82,12 @@ std::vector<PlanPoint> make_plan(const std::vector<PlanCandidate>& candidates, c
                                  const std::function<void(std::size_t)>& progress) {
   validate(demand.slo);
   std::vector<PlanPoint> points(candidates.size());
+  std::vector<std::shared_ptr<const Pricer>> pricers;
+  for (const GpuProfile& gpu : gpus) pricers.push_back(std::make_shared<const Pricer>(gpu));
   std::mutex mutex;
   std::size_t done = 0;
   parallel_for(candidates.size(), threads, [&](std::size_t i) {
-    points[i] = judge(candidates[i], gpus[candidates[i].gpu], demand);
+    points[i] = judge(candidates[i], pricers[candidates[i].gpu], demand);
     points[i].candidate = i;
     const std::lock_guard lock(mutex);
     progress(++done);

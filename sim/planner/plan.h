@@ -15,6 +15,7 @@ struct PlanCandidate {
   ServingConfig config;
   std::size_t gpu = 0;            // index in the list of profiles
   double fidelity = 1;            // attention mass on the pages that are loaded; 1 for full attention
+  bool fidelity_known = true;     // false: nothing says what is missed, and fidelity is 0
   double price_per_gpu_hour = 0;  // in the currency of the prices
 };
 

@@ -1,6 +1,7 @@
 // The latency of one engine step, from its step graph: built, priced and simulated.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -16,14 +17,14 @@ namespace retrosim {
 /// of a sparse layer are the policy's, the unseen ones ServingConfig::unseen of them.
 class ExactStep {
  public:
-  ExactStep(const ServingConfig& config, const GpuProfile& gpu);
+  ExactStep(const ServingConfig& config, std::shared_ptr<const Pricer> pricer);
 
   /// Without the host's overhead. Requires a step that does something.
   TimePs latency(const StepShape& shape);
 
   /// Decode graph of `batch` sequences of `context` tokens; valid until the next call of any member.
   const StepGraph& decode_graph(std::int64_t batch, std::int64_t context);
-  const Pricer& pricer() const { return pricer_; }
+  const Pricer& pricer() const { return *pricer_; }
   const DecodeConfig& config() const { return config_; }
 
  private:
@@ -31,7 +32,7 @@ class ExactStep {
 
   DecodeConfig config_;
   UnseenShare unseen_;
-  Pricer pricer_;
+  std::shared_ptr<const Pricer> pricer_;
   StepGraph decode_;
   std::optional<StepSimulator> decode_simulator_;
   std::vector<Price> prices_;

@@ -7,6 +7,8 @@
 namespace retrosim {
 namespace {
 
+constexpr std::int64_t kSamplerBytesPerLogit = 2 + 4 + 4 + 8 + 12;
+
 /// GPU bytes, of one GPU, that a sequence of `pages` pages takes, the output cache excepted.
 std::int64_t sequence_bytes(const DecodeConfig& config, std::int64_t pages) {
   const int split = std::min(config.tensor_parallel_size, config.llm.num_kv_heads);
@@ -28,7 +30,10 @@ std::int64_t default_activation_bytes(const ServingConfig& config) {
                                  ? std::int64_t{3} * llm.moe.intermediate_size * llm.moe.experts_per_token / gpus
                                  : std::int64_t{3} * llm.intermediate_size / gpus;
   const std::int64_t rows = config.max_num_batched_tokens;
-  return rows * (width + 2 * llm.hidden_size) * 2 + std::int64_t{config.max_num_seqs} * llm.vocab_size * (2 + 4);
+  const std::int64_t mlp = rows * (width + 2 * llm.hidden_size) * 2;
+  const std::int64_t sampler =
+      std::int64_t{config.max_num_seqs} * llm.vocab_size * kSamplerBytesPerLogit + rows * 2 * llm.hidden_size * 2;
+  return std::max(mlp, sampler);
 }
 
 KvBlocks::KvBlocks(const ServingConfig& config, const GpuSpec& gpu) : page_size_(config.decode.page_size) {
@@ -36,8 +41,8 @@ KvBlocks::KvBlocks(const ServingConfig& config, const GpuSpec& gpu) : page_size_
   decode.batch = 1;
   decode.context = 1;
   const int gpus = decode.tensor_parallel_size;
-  memory_.usable =
-      static_cast<std::int64_t>(static_cast<double>(gpu.hbm_capacity_bytes) * config.gpu_memory_utilization);
+  const std::int64_t offered = std::max<std::int64_t>(0, gpu.hbm_capacity_bytes - config.driver_reserved_bytes);
+  memory_.usable = static_cast<std::int64_t>(static_cast<double>(offered) * config.gpu_memory_utilization);
   memory_.weights = bytes_of(decode.llm.weight_dtype, decode.llm.num_params()) / gpus;
   memory_.activations = config.activation_bytes.value_or(default_activation_bytes(config));
   memory_.runtime = config.runtime_bytes;

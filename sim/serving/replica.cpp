@@ -153,10 +153,14 @@ TimePs Replica::cut(TimePs now) {
   return end_;
 }
 
-SecondRecord& Replica::second_of(TimePs time) {
+void Replica::count_second(TimePs time, std::int64_t prompt_tokens, std::int64_t generated, std::int64_t finished) {
+  if (log_.seconds == nullptr) return;
   const auto second = static_cast<std::size_t>(time / static_cast<TimePs>(kPsPerSecond));
-  if (second >= log_.seconds.size()) log_.seconds.resize(second + 1);
-  return log_.seconds[second];
+  if (second >= log_.seconds->size()) log_.seconds->resize(second + 1);
+  SecondRecord& record = (*log_.seconds)[second];
+  record.prompt_tokens += prompt_tokens;
+  record.generated_tokens += generated;
+  record.finished += finished;
 }
 
 /// Steps after the first of a run, one by one: their gaps and tokens. All sequences of the batch took part in the step
@@ -166,8 +170,8 @@ void Replica::log_steps(TimePs first_end) {
   for (std::int64_t i = 1; i < steps_; ++i) {
     const TimePs step = costs_.decode_run(shape_.decodes, shape_.context_sum + i * shape_.decodes, 1);
     time += step;
-    log_.gaps.add(step, static_cast<std::uint64_t>(shape_.decodes));
-    second_of(time).generated_tokens += shape_.decodes;
+    log_.gaps->add(step, static_cast<std::uint64_t>(shape_.decodes));
+    count_second(time, 0, shape_.decodes, 0);
   }
   if (time != end_) throw std::logic_error("replica: a run of steps does not add up");
 }
@@ -189,8 +193,8 @@ void Replica::complete() {
         RequestRecord& record = log_.requests[sequence.request];
         if (sequence.generated == 0) {
           record.first_token = first_end;
-        } else {
-          log_.gaps.add(first_end - sequence.last_token, 1);
+        } else if (log_.gaps != nullptr) {
+          log_.gaps->add(first_end - sequence.last_token, 1);
         }
         ++sequence.generated;
         ++emitted;
@@ -213,14 +217,12 @@ void Replica::complete() {
     }
     running_[kept++] = sequence;
   }
-  SecondRecord& first_second = second_of(first_end);
-  first_second.prompt_tokens += shape_.prefill_tokens;
-  first_second.generated_tokens += emitted;
+  count_second(first_end, shape_.prefill_tokens, emitted, 0);
   totals.generated_tokens += emitted + (steps_ - 1) * shape_.decodes;
-  if (steps_ > 1) log_steps(first_end);
+  if (steps_ > 1 && log_.gaps != nullptr) log_steps(first_end);
   const auto ended = static_cast<std::int64_t>(running_.size() - kept);
   running_.resize(kept);
-  second_of(end_).finished += ended;
+  count_second(end_, 0, 0, ended);
   if (free_ < 0 || free_ > blocks_.total()) throw std::logic_error("replica: KV blocks are not conserved");
   end_ = -1;
 }

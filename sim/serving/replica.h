@@ -14,8 +14,8 @@ namespace retrosim {
 /// Where replicas write what happened.
 struct ReplicaLog {
   std::vector<RequestRecord>& requests;
-  DurationHistogram& gaps;
-  std::vector<SecondRecord>& seconds;
+  DurationHistogram* gaps;             // null: not wanted
+  std::vector<SecondRecord>* seconds;  // null: not wanted
   ServingTotals& totals;
   std::vector<std::uint32_t>& finished;  // requests that ended in the last step; cleared by whoever reads them
 };
@@ -71,7 +71,7 @@ class Replica {
   std::int64_t run_length(bool preempted) const;
   std::int64_t blocks_after(std::int64_t steps) const;
   void log_steps(TimePs first_end);
-  SecondRecord& second_of(TimePs time);
+  void count_second(TimePs time, std::int64_t prompt_tokens, std::int64_t generated, std::int64_t finished);
 
   int index_;
   const ServingConfig& config_;

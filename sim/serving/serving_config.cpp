@@ -37,6 +37,8 @@ void validate(const ServingConfig& config) {
   require(config.activation_bytes.value_or(0) >= 0, "activation_bytes",
           std::to_string(config.activation_bytes.value_or(0)), "at least 0");
   require(config.runtime_bytes >= 0, "runtime_bytes", std::to_string(config.runtime_bytes), "at least 0");
+  require(config.driver_reserved_bytes >= 0, "driver_reserved_bytes", std::to_string(config.driver_reserved_bytes),
+          "at least 0");
   require(config.num_blocks_override.value_or(1) >= 1 && config.num_blocks_override.value_or(1) <= 1LL << 40,
           "num_gpu_blocks_override", std::to_string(config.num_blocks_override.value_or(1)), "at least 1");
   require(config.step_overhead_s >= 0 && config.step_overhead_s <= 10, "step_overhead_us",

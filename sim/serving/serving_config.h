@@ -7,14 +7,9 @@
 
 #include "model/decode_config.h"
 #include "model/gpu_profile.h"
+#include "sim/mean_demand.h"
 
 namespace retrosim {
-
-/// Retrospection's extra page visits, per page loaded in a sparse layer (method.md, "exposure"): a trace says.
-struct UnseenShare {
-  double visits = 0;    // sum over s = 1..w-1 of |U_s|, over k
-  double in_union = 0;  // |U_1| u ... u |U_{w-1}|, over k; at most visits and at most 1
-};
 
 enum class Routing : std::uint8_t { round_robin, least_loaded };
 
@@ -34,11 +29,12 @@ struct ServingConfig {
   std::int64_t max_model_len = 0;              // tokens; 0: the model's
   bool reserve_full_prompt = true;  // admit a request only when blocks for its whole prompt are free, not for a chunk
 
-  // GPU memory.
+  // GPU memory, as vLLM shares it out (kv_blocks.h).
   double gpu_memory_utilization = 0.9;
-  std::optional<std::int64_t> activation_bytes;     // per GPU; default: default_activation_bytes()
-  std::int64_t runtime_bytes = 0;                   // per GPU: CUDA context, graphs, communication buffers
-  std::optional<std::int64_t> num_blocks_override;  // KV blocks per replica, instead of what memory allows
+  std::optional<std::int64_t> activation_bytes;      // per GPU; default: default_activation_bytes()
+  std::int64_t runtime_bytes = 256LL << 20;          // per GPU: what vLLM logs as non-torch memory
+  std::int64_t driver_reserved_bytes = 512LL << 20;  // per GPU: of the datasheet's capacity, what CUDA does not offer
+  std::optional<std::int64_t> num_blocks_override;   // KV blocks per replica, instead of what memory allows
 
   // Host time between the end of a step and the launch of the next, added to every step.
   double step_overhead_s = 0;

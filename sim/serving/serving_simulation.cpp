@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <stdexcept>
 #include <string>
 
@@ -34,7 +35,9 @@ class ServingSimulation {
       run_.requests.push_back(
           {.arrival = request.arrival, .input_tokens = request.input_tokens, .output_tokens = request.output_tokens});
     }
-    const ReplicaLog log{run_.requests, run_.gaps, run_.seconds, run_.totals, finished_};
+    const bool series = options.series;
+    const ReplicaLog log{run_.requests, series ? &run_.gaps : nullptr, series ? &run_.seconds : nullptr, run_.totals,
+                         finished_};
     replicas_.reserve(static_cast<std::size_t>(config.num_replicas));
     for (int i = 0; i < config.num_replicas; ++i) replicas_.emplace_back(i, config_, blocks_, costs_, log);
     ends_.resize(replicas_.size());
@@ -47,7 +50,8 @@ class ServingSimulation {
     } else {
       send_next(run_.requests.front().arrival);
     }
-    while (!queue_.empty()) handle(queue_.pop());
+    while (!queue_.empty() && !run_.abandoned) handle(queue_.pop());
+    if (run_.abandoned) return std::move(run_);
     check();
     audit();
     run_.makespan = queue_.now() - run_.requests.front().arrival;
@@ -88,9 +92,11 @@ class ServingSimulation {
 
   void arrive(std::uint32_t request) {
     const TimePs now = queue_.now();
-    const auto second = static_cast<std::size_t>(now / static_cast<TimePs>(kPsPerSecond));
-    if (second >= run_.seconds.size()) run_.seconds.resize(second + 1);
-    ++run_.seconds[second].arrivals;
+    if (options_.series) {
+      const auto second = static_cast<std::size_t>(now / static_cast<TimePs>(kPsPerSecond));
+      if (second >= run_.seconds.size()) run_.seconds.resize(second + 1);
+      ++run_.seconds[second].arrivals;
+    }
     const auto index = static_cast<std::uint32_t>(route());
     Replica& replica = replicas_[index];
     const bool accepted = replica.submit(request);
@@ -124,7 +130,8 @@ class ServingSimulation {
 
   void end_step(std::uint32_t index) {
     replicas_[index].complete();
-    record_gauges();
+    if (options_.series) record_gauges();
+    if (options_.abandon) count_misses(*options_.abandon);
     if (options_.closed_loop_clients > 0) {
       for (std::size_t i = 0; i < finished_.size(); ++i) send_next(queue_.now());
     }
@@ -142,6 +149,16 @@ class ServingSimulation {
       record.waiting += replica.waiting();
       record.kv_blocks_used += blocks_.total() - replica.free_blocks();
     }
+  }
+
+  void count_misses(const MissLimits& limits) {
+    for (const std::uint32_t request : finished_) {
+      const RequestRecord& record = run_.requests[request];
+      if (limits.ttft_s && record.ttft_s() > *limits.ttft_s) ++ttft_misses_;
+      if (limits.tpot_s && record.output_tokens > 1 && record.tpot_s() > *limits.tpot_s) ++tpot_misses_;
+      if (limits.e2e_s && record.e2e_s() > *limits.e2e_s) ++e2e_misses_;
+    }
+    run_.abandoned = std::max({ttft_misses_, tpot_misses_, e2e_misses_}) > limits.allowed;
   }
 
   /// Reservoir of step shapes (Vitter's algorithm R).
@@ -191,13 +208,16 @@ class ServingSimulation {
   std::size_t next_replica_ = 0;
   std::vector<StepShape> sampled_;
   std::uint64_t begun_ = 0;
+  std::int64_t ttft_misses_ = 0;
+  std::int64_t tpot_misses_ = 0;
+  std::int64_t e2e_misses_ = 0;
 };
 
 }  // namespace
 
 ServingRun simulate_serving(const ServingConfig& config, const GpuProfile& gpu, const Workload& workload,
                             const ServingOptions& options) {
-  StepCosts costs(config, gpu);
+  StepCosts costs(config, std::make_shared<const Pricer>(gpu));
   return simulate_serving(config, gpu, workload, options, costs);
 }
 

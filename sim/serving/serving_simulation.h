@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "sim/serving/kv_blocks.h"
@@ -26,7 +27,16 @@ struct ServingRun {
   ServingTotals totals;
   ReplicaMemory memory;
   StepAudit audit;
-  TimePs makespan = 0;  // from the first arrival to the end of the last step
+  TimePs makespan = 0;     // from the first arrival to the end of the last step
+  bool abandoned = false;  // ended by ServingOptions::abandon: some requests are still pending
+};
+
+/// Lets a simulation end as soon as so many requests have missed a limit that its percentile cannot be met any more.
+struct MissLimits {
+  std::optional<double> ttft_s;
+  std::optional<double> tpot_s;
+  std::optional<double> e2e_s;
+  std::int64_t allowed = 0;  // misses of each limit
 };
 
 struct ServingOptions {
@@ -34,6 +44,9 @@ struct ServingOptions {
   /// client's next request arrives when its last one has ended; arrival times are not used.
   std::int64_t closed_loop_clients = 0;
   std::int64_t audited_steps = 256;
+  /// False leaves out ServingRun's seconds and gaps, which cost time per step and per second.
+  bool series = true;
+  std::optional<MissLimits> abandon = {};
 };
 
 /// Runs until every request has ended. Throws InfeasibleError when the model leaves no memory for KV blocks, InputError

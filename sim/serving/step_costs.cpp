@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <string_view>
+#include <utility>
 
 #include "sim/serving/mixed_step.h"
 
@@ -55,8 +56,8 @@ bool same_work(const OpWork& a, const OpWork& b) {
 
 }  // namespace
 
-StepCosts::StepCosts(const ServingConfig& config, const GpuProfile& gpu)
-    : exact_(config, gpu),
+StepCosts::StepCosts(const ServingConfig& config, std::shared_ptr<const Pricer> pricer)
+    : exact_(config, std::move(pricer)),
       overhead_(ps_from_seconds(config.step_overhead_s)),
       always_exact_(config.exact_steps),
       knots_(knots_up_to(config.context_limit())),
@@ -73,7 +74,7 @@ StepCosts::StepCosts(const ServingConfig& config, const GpuProfile& gpu)
     }
   }
   DecodeConfig one = config.decode;
-  one.sm_count = gpu.spec.sm_count;
+  one.sm_count = exact_.pricer().profile().spec.sm_count;
   one.batch = 1;
   one.context = 1;
   rows_[0].ops = row_ops(build_prefill(one, 1, 0));

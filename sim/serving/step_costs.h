@@ -14,7 +14,7 @@ namespace retrosim {
 /// they make to the price of each row-wise operation, and their own attention: exact for policies on one stream.
 class StepCosts {
  public:
-  StepCosts(const ServingConfig& config, const GpuProfile& gpu);
+  StepCosts(const ServingConfig& config, std::shared_ptr<const Pricer> pricer);
 
   /// One step, the host's overhead included; exact when the configuration asks for it.
   TimePs step(const StepShape& shape);

@@ -55,7 +55,7 @@ TEST(Serving, OneRequestTakesItsPrefillAndItsDecodeSteps) {
   Workload workload;
   workload.requests = {{5'000'000, 100, 4}};
   const ServingRun run = simulate_serving(config, gpu(), workload);
-  StepCosts costs(config, gpu());
+  StepCosts costs(config, std::make_shared<const Pricer>(gpu()));
   // Prefill of 100 tokens makes the first; then contexts 101, 102, 103 (the current token included) make three more.
   StepShape prefill;
   prefill.add_chunk(100, 0);
@@ -163,7 +163,7 @@ TEST(Serving, InterpolatedRunsFollowExactSteps) {
 }
 
 TEST(StepCosts, RunOfStepsEqualsItsSteps) {
-  StepCosts costs(small_config(), gpu());
+  StepCosts costs(small_config(), std::make_shared<const Pricer>(gpu()));
   for (const std::int64_t batch : {1, 7, 32}) {
     for (const std::int64_t context : {1, 30, 63, 500, 4000}) {
       TimePs sum = 0;
@@ -186,15 +186,15 @@ TEST(Serving, ClosedLoopKeepsItsClientsBusy) {
   EXPECT_EQ(run.totals.max_running, 8);
 }
 
-// Llama-3.1-8B on an 80 GiB GPU: 85.9e9 * 0.9 - 16.06e9 of weights - activations, over 16 * 131072 bytes per block.
+// Llama-3.1-8B on an 80 GiB GPU: 0.9 of 79.5 GiB - 16.06e9 of weights - 0.25 GiB, over 16 * 131072 bytes per block.
 TEST(KvBlocks, OfLlama8B) {
   ServingConfig config = small_config();
   config.decode.llm = find_llm_spec("llama-3.1-8b");
   config.activation_bytes = 0;
   const KvBlocks blocks(config, gpu().spec);
   EXPECT_EQ(blocks.memory().block, 16 * 131072);
-  const auto usable = static_cast<std::int64_t>(static_cast<double>(gpu().spec.hbm_capacity_bytes) * 0.9);
-  EXPECT_EQ(blocks.total(), (usable - 2 * config.decode.llm.num_params()) / (16 * 131072));
+  const auto usable = static_cast<std::int64_t>(79.5 * 1073741824.0 * 0.9);
+  EXPECT_EQ(blocks.total(), (usable - 2 * config.decode.llm.num_params() - 268'435'456) / (16 * 131072));
   EXPECT_EQ(blocks.needed(0), 0);
   EXPECT_EQ(blocks.needed(16), 1);
   EXPECT_EQ(blocks.needed(17), 2);
@@ -211,6 +211,17 @@ TEST(KvBlocks, OfLlama8B) {
   config.decode.window = 1;
   const KvBlocks streaming(config, gpu().spec);
   EXPECT_LT(streaming.needed(16000), 500);
+}
+
+// The sampler decides at 2048 rows: 256 * 128256 logits * 30 bytes + 2048 rows * 2 * 4096 * 2 bytes; the MLP at 16384:
+// rows * (3 * 14336 + 2 * 4096) * 2 bytes.
+TEST(KvBlocks, ActivationsPeakInTheSamplerOrTheMlp) {
+  ServingConfig config = small_config();
+  config.decode.llm = find_llm_spec("llama-3.1-8b");
+  config.max_num_seqs = 256;
+  EXPECT_EQ(default_activation_bytes(config), 256LL * 128256 * 30 + 2048 * 16384);
+  config.max_num_batched_tokens = 16384;
+  EXPECT_EQ(default_activation_bytes(config), 16384LL * (3 * 14336 + 8192) * 2);
 }
 
 TEST(DurationHistogram, QuantilesWithinItsResolution) {
