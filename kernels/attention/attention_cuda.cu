@@ -158,15 +158,16 @@ void PagedAttention::launch(const PagedAttentionArgs& args, cudaStream_t stream)
   const int warps = p.leading + (p.row_tiles - 1) * p.following;
 
   const int fixed_bytes = 1024 + p.row_tiles * kernel.query_tile_bytes;
-  const int stage_bytes = p.leading * (kernel.tile_bytes + 16 + 8 + 8);
-  const int merge_bytes = 1024 + warps * 16 * (2 + head_dim + 8) * 4;
+  const int slot_bytes = kernel.tile_bytes + 16 + 8 + 8;  // a tile, its entry and two barriers
   static const int per_sm = device_attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor);
   static const int per_block = device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
   const int available = std::min(per_block, per_sm / blocks_per_sm - 1024);
-  p.stages = std::min((available - fixed_bytes) / stage_bytes, 32);
+  p.stages = std::min((available - fixed_bytes) / (p.leading * slot_bytes), 32);
   p.stages = std::min(
       p.stages, tuning_.stages > 0 ? tuning_.stages : std::max(kMinStages, kTilesInFlight / p.leading / blocks_per_sm));
-  const int bytes = std::max(fixed_bytes + p.stages * stage_bytes, merge_bytes);
+  const int slots = p.leading * p.stages;
+  const int bytes = fixed_bytes + slots * (slot_bytes - kernel.tile_bytes) +
+                    std::max(slots * kernel.tile_bytes, merge_bytes(warps, head_dim));
   if (p.stages < 1 || bytes > per_block) {
     throw InputError("", "window * query group", std::to_string(rows), "rows whose tiles fit in shared memory");
   }

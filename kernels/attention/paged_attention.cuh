@@ -23,8 +23,11 @@ __device__ inline float exp2_fast(float x) {
   return y;
 }
 
-/// Shared memory: [leading][stages] tiles | [row tiles, beyond head size 128] query fragments | entries | barriers; the
-/// tiles' room is reused for the merge of the warps.
+/// What the merge of the warps needs: [warps][16] maxima and sums, [warps][16][D + 8] values.
+constexpr int merge_bytes(int warps, int head_dim) { return warps * 16 * (2 + head_dim + 8) * 4; }
+
+/// Shared memory: [leading][stages] tiles, or the merge if that is larger | [row tiles, beyond head size 128] query
+/// fragments | entries | barriers. The merge must not touch the barriers.
 template <class Kv, int D, KvLoader Loader>
 __global__ void __launch_bounds__(max_attention_warps(D) * 32, 1)
     paged_attention(const __grid_constant__ CUtensorMap map, const AttentionKernelParams p) {
@@ -55,7 +58,7 @@ __global__ void __launch_bounds__(max_attention_warps(D) * 32, 1)
   const int tile_step = leads ? p.leading : p.following;
 
   const int slots = p.leading * p.stages;
-  auto* query_shared = reinterpret_cast<uint4*>(shared + slots * Tile::kBytes);
+  auto* query_shared = reinterpret_cast<uint4*>(shared + max(slots * Tile::kBytes, merge_bytes(warps, D)));
   auto* entries = reinterpret_cast<int4*>(query_shared + (kQueryInRegisters ? 0 : p.row_tiles * kSteps * 32));
   auto* barriers = reinterpret_cast<std::uint64_t*>(entries + slots);
   auto* released = barriers + slots;

@@ -59,7 +59,8 @@ DecodeState::DecodeState(const DecodeConfig& config, std::int64_t context_limit,
   for (std::size_t i = pages.size(); i > 1; --i) std::swap(pages[i - 1], pages[random() % i]);
   physical = DeviceBuffer<std::int32_t>(pages);
 
-  pages_by_context_host_.assign(static_cast<std::size_t>(max_context) + 1, 1);
+  // The last step leaves a context of max_context + 1, at which none may start, and looks up its k.
+  pages_by_context_host_.assign(static_cast<std::size_t>(max_context) + 2, 1);
   for (std::int64_t context = 1; context <= max_context; ++context) {
     const std::int64_t num_pages = (context + config.page_size - 1) / config.page_size;
     const std::int64_t k = config.policy->pages_selected(num_pages, config.page_size);

@@ -57,7 +57,7 @@ class DecodeState {
   DeviceBuffer<std::int32_t> num_rows;          // [batch]
   DeviceBuffer<std::int32_t> one_row;           // [batch] of 1
   DeviceBuffer<std::int32_t> selected_pages;    // [batch] k
-  DeviceBuffer<std::int32_t> pages_by_context;  // [max_context + 1] k
+  DeviceBuffer<std::int32_t> pages_by_context;  // [max_context + 2] k
   DeviceBuffer<std::int32_t> tokens;            // [batch, window]
   DeviceBuffer<unsigned char> hidden_cache;     // [window, batch, hidden]
   DeviceBuffer<SampleScratch> sample_scratch;   // [batch]
