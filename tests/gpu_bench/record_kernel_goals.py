@@ -47,11 +47,10 @@ def attention_goals(goal) -> None:
              "share of the gather kernel's bandwidth, worst shape, with the merge kernel", command, samples,
              f"The worst shape is {shape}; without the merge kernel {alone} is, with {share(alone, 'alone'):.3f}. Shapes that "
              f"reach the goal with the merge: {', '.join(met) if met else 'none'}. What is lost is {min(fixed):.1f} to "
-             f"{max(fixed):.1f} us a launch: about 3 us for the merge's own launch, the rest between the last tile's "
-             "arrival and the block's end (Nsight Compute: 45 % of the warps' cycles wait for tiles in shared memory, 0.34 of "
-             "DRAM throughput at 20 MB), and for fp8 conversions. Merging in the last block to finish or through a "
-             "cluster's shared memory would save the second launch; the step graph would then have one operation less. Not "
-             "built.")
+             f"{max(fixed):.1f} us a launch: about 3 us for the merge's own launch, the rest at a block's start and end (page "
+             "lists, queries, the last tile's arithmetic, the merge of its warps), and for fp8 conversions. Merging in the last "
+             "block to finish or through a cluster's shared memory would save the second launch; the step graph would then "
+             "have one operation less. Not built.")
 
     best: dict[tuple[int, int, int], float] = {}
     for row in load(f"{KERNELS}/dense_baseline.json")["results"]:
@@ -93,7 +92,9 @@ def attention_goals(goal) -> None:
              f"Batch 1: {ratio[1]:.3f} ({added[1]:+.1f} us a launch), batch 16: {ratio[16]:.3f} ({added[16]:+.1f} us), at "
              f"{unseen:.2f} unseen visits per selected page. At batch 1 the launch is short, and what older rows add is "
              "latency: their queries, their partial results (up to 16 splits) and the output cache's entries, in "
-             "attention and again in the merge. At batch 16 it is work: the tiles that older rows have not seen.")
+             "attention and again in the merge (Nsight Compute at w = 8, samples/kernels-h100/ncu_window_8.txt: 45 % of the "
+             "cycles between two instructions of a warp wait for such loads). At batch 16 it is work: the tiles that older "
+             "rows have not seen.")
 
 
 def selection_goals(goal) -> None:
