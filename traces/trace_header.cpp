@@ -75,7 +75,9 @@ TraceHeader parse_trace_header(std::string_view json_text, const std::string& or
   header.mass_scale = reader.string("mass_scale");
   reader.finish();
 
-  if (header.mass_scale != kMassScaleName) reader.fail("mass_scale", kMassScaleName);
+  if (!MassScale::knows(header.mass_scale)) {
+    reader.fail("mass_scale", std::string(kMassScaleName) + " or " + std::string(kOlderMassScaleName));
+  }
   const bool ascending = std::adjacent_find(header.recorded_layers.begin(), header.recorded_layers.end(),
                                             std::greater_equal<>()) == header.recorded_layers.end();
   if (header.recorded_layers.empty() || !ascending) reader.fail("recorded_layers", "ascending layers, at least one");

@@ -228,7 +228,7 @@ void TraceReader::read_layer(std::int64_t chunk_index, int slot, LayerColumns& o
     if (!(rest >= 0.0F && rest <= 1.001F)) fail(chunk_index, block.offset, "a rest mass outside [0, 1]", "a mass");
   }
 
-  const MassScale scale;
+  const MassScale scale(header_.mass_scale);
   const std::uint8_t* shifts = out.raw_.data() + out.rest_.size() * 4;
   const std::uint8_t* planes = shifts + out.rest_.size();
   const int plane_count = page_code_bytes(header_.num_pages(out.first_position_ + chunk.num_steps - 1));

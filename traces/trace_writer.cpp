@@ -29,7 +29,7 @@ void append_bytes(std::vector<std::uint8_t>& to, const void* data, std::size_t b
 
 TraceWriter::TraceWriter(const std::filesystem::path& file, const TraceHeader& header,
                          const TraceWriterOptions& options)
-    : file_(file), partial_(file.string() + ".partial"), header_(header), options_(options) {
+    : file_(file), partial_(file.string() + ".partial"), header_(header), options_(options), scale_(header.mass_scale) {
   const std::string json = to_json(header).dump();
   parse_trace_header(json, file.string());  // what we write must read back
   if (options.steps_per_chunk < 1 || options.steps_per_chunk > kMaxChunkSteps) {
@@ -94,7 +94,7 @@ void TraceWriter::add_step(const StepRecord& step) {
   for (std::size_t i = 0; i < columns_.size(); ++i) {
     Column& column = columns_[i];
     column.pages.insert(column.pages.end(), step.heads[i].pages.begin(), step.heads[i].pages.end());
-    for (const float mass : step.heads[i].mass) column.mass.push_back(MassScale::code_of(mass));
+    for (const float mass : step.heads[i].mass) column.mass.push_back(scale_.code_of(mass));
     column.rest.push_back(step.heads[i].rest);
   }
   if (++pending_steps_ == options_.steps_per_chunk) flush_chunk();

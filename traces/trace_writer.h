@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "model/policy.h"
+#include "traces/mass_scale.h"
 #include "traces/trace_header.h"
 
 namespace retrosim {
@@ -28,7 +29,7 @@ struct StepRecord {
 };
 
 struct TraceWriterOptions {
-  std::int64_t steps_per_chunk = 64;
+  std::int64_t steps_per_chunk = 128;
   int zstd_level = 1;  // higher levels find chance matches in the codes and make the file larger
 };
 
@@ -72,6 +73,7 @@ class TraceWriter {
   std::unique_ptr<std::FILE, FileCloser> stream_;
   TraceHeader header_;
   TraceWriterOptions options_;
+  MassScale scale_;
   std::vector<Column> columns_;        // [recorded layers][KV heads]
   std::vector<std::int64_t> seen_at_;  // [num_pages], to find duplicates
   std::int64_t seen_stamp_ = 0;

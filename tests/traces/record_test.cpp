@@ -111,7 +111,7 @@ void expect_definition(const Everything& all, int layer, int head, const HeadRan
   for (std::size_t i = 0; i < recorded.pages.size(); ++i) {
     const PageId page = recorded.pages[i];
     // Stored masses are the nearest on MassScale; a float's rounding may fall on the other side of a level's edge.
-    EXPECT_NEAR(MassScale::code_of(recorded.mass[i]), MassScale::code_of(static_cast<float>(mass[page])), 1);
+    EXPECT_NEAR(MassScale().code_of(recorded.mass[i]), MassScale().code_of(static_cast<float>(mass[page])), 1);
     listed += mass[page];
     if (i > 0) {
       EXPECT_LE(score[page], score[recorded.pages[i - 1]] + 1e-5);

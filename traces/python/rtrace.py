@@ -20,27 +20,33 @@ VERSION = 1
 CHUNK_MAGIC = 0x4B4E4843
 END_MAGIC = 0x53444E45
 SCHEMA = "retrosim.rtrace/1"
-MASS_SCALE = "log2-16-4-2"
+MASS_SCALE = "log2-16-4-2-1"
+OLDER_MASS_SCALE = "log2-16-4-2"  # of traces written before: read, not written
 
 
 class TraceError(ValueError):
     """The file is not a trace, or is damaged; the message names file and place."""
 
 
-def mass_table():
-    """Mass of each of the 256 codes (float32)."""
+def mass_table(scale=MASS_SCALE):
+    """Mass of each of the 256 codes (float32); see traces/mass_scale.h."""
     x = 255.0 - np.arange(256)
-    octaves = np.where(x < 96, x / 16, np.where(x < 108, 6 + (x - 96) / 4, 9 + (x - 108) / 2))
+    coarse = np.where(x < 114, 9 + (x - 108) / 2, 12 + (x - 114)) if scale == MASS_SCALE else 9 + (x - 108) / 2
+    octaves = np.where(x < 96, x / 16, np.where(x < 108, 6 + (x - 96) / 4, coarse))
+    mean_of_octave = np.float32(1.0201394)  # (2^(1/2) - 2^(-1/2)) / ln 2
     mass = np.exp2(-octaves).astype(np.float32)
+    if scale == MASS_SCALE:
+        mass[x > 114] *= mean_of_octave
     mass[0] = 0
     return mass
 
 
 def mass_codes(mass):
-    """Nearest codes of masses in [0, 1]."""
+    """Nearest codes of masses in [0, 1] on MASS_SCALE."""
     mass = np.asarray(mass, dtype=np.float64)
-    octaves = np.maximum(-np.log2(np.where(mass > 0, mass, 1.0)), 0)
-    x = np.where(octaves < 6, 16 * octaves, np.where(octaves < 9, 96 + 4 * (octaves - 6), 108 + 2 * (octaves - 9)))
+    o = np.maximum(-np.log2(np.where(mass > 0, mass, 1.0)), 0)
+    coarse = np.where(o < 12, 108 + 2 * (o - 9), 114 + (o - 12))
+    x = np.where(o < 6, 16 * o, np.where(o < 9, 96 + 4 * (o - 6), coarse))
     codes = np.maximum(255 - np.floor(x + 0.5), 0)
     return np.where(mass > 0, codes, 0).astype(np.uint8)
 
@@ -161,8 +167,9 @@ class TraceReader:
         if len(text) < json_bytes or xxhash.xxh3_64_intdigest(text) != checksum:
             self._fail("header", "cut off or damaged")
         self.header = json.loads(text)
-        if self.header.get("schema") != SCHEMA or self.header.get("mass_scale") != MASS_SCALE:
-            self._fail("schema", f"expected {SCHEMA} with mass scale {MASS_SCALE}")
+        scales = (MASS_SCALE, OLDER_MASS_SCALE)
+        if self.header.get("schema") != SCHEMA or self.header.get("mass_scale") not in scales:
+            self._fail("schema", f"expected {SCHEMA} with mass scale {' or '.join(scales)}")
         layers = len(self.header["recorded_layers"])
         self.chunks = []
         self.num_steps = 0
@@ -247,7 +254,7 @@ class TraceReader:
             rows = np.concatenate([left[:, begin[s] : begin[s + 1]] for s in steps])
             for s, decoded in zip(steps, np.split(_left_to_indices(rows), len(steps))):
                 indices[s] = decoded
-        table = mass_table()
+        table = mass_table(self.header["mass_scale"])
         result = LayerSteps(first, positions, [], [], rest)
         previous = [np.zeros(0, np.int64)] * heads
         predictors = [_MassPredictor() for _ in range(heads)]
@@ -274,7 +281,7 @@ class TraceReader:
 class TraceWriter:
     """Writes a trace; steps are gathered into chunks of `steps_per_chunk`. Use as a context manager or call close()."""
 
-    def __init__(self, path, header, steps_per_chunk=64, level=1):
+    def __init__(self, path, header, steps_per_chunk=128, level=1):
         self.path = str(path)
         self.header = {"schema": SCHEMA, **header, "mass_scale": MASS_SCALE}
         self._steps_per_chunk = steps_per_chunk
