@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+"""Writes reports/published/goals/traces.json from the committed raw samples; an id without samples keeps value null.
+
+    python3 tests/bench/record_trace_goals.py
+"""
+
+import json
+import pathlib
+import random
+
+PUBLISHED = pathlib.Path(__file__).resolve().parents[2] / "reports" / "published"
+SAMPLES = PUBLISHED / "samples"
+XEON = "16 cores of an Intel Xeon (first 299 tokens) and 2 shared CPU cores (511 tokens); the arithmetic is the same"
+
+
+def run_of(document: dict, variant: str, budget: float) -> dict:
+    return next(run for run in document["results"] if run["variant"] == variant and run["budget"] == budget)
+
+
+def pooled_ratio(variant: str) -> tuple:
+    """Ratio of mean KL to Quest's over all decoded tokens of the novel at budget 0.15, and its 95 % block bootstrap."""
+    pairs = []
+    for name in ("novel-7168-budget-015.json", "novel-7680-budgets.json"):
+        document = json.loads((SAMPLES / "fidelity" / name).read_text())
+        pairs += zip(run_of(document, variant, 0.15)["kl_nats_steps"], run_of(document, "quest", 0.15)["kl_nats_steps"])
+    draw, block, ratios = random.Random(1), 32, []
+    for _ in range(1000):
+        above = below = 0.0
+        for _ in range(-(-len(pairs) // block)):
+            start = draw.randrange(len(pairs))
+            for i in range(start, start + block):
+                above += pairs[i % len(pairs)][0]
+                below += pairs[i % len(pairs)][1]
+        ratios.append(above / below)
+    ratios.sort()
+    return sum(a for a, _ in pairs) / sum(b for _, b in pairs), ratios[25], ratios[974], len(pairs)
+
+
+def fidelity_goal(window: int, target: float) -> dict:
+    value, low, high, tokens = pooled_ratio(f"retro:{window}")
+    goal = {"id": f"retro_kl_ratio_w{window}", "target": target, "comparison": "<=", "value": round(value, 4),
+            "low_95": round(low, 4), "high_95": round(high, 4), "unit": "ratio", "measured_on": XEON,
+            "command": "retrosim fidelity --checkpoint smollm2-135m --tokens pride.json --first-position 7168 --budgets 0.15 "
+                       "--json --per-step; the same with --first-position 7680",
+            "samples": "reports/published/samples/fidelity"}
+    if value > target:
+        goal["why"] = (f"pooled over all {tokens} decoded tokens; the first 299 after position 7168 reach it, the 511 after "
+                       "7680 do not: the gain depends on the text")
+    return goal
+
+
+def kill_goal() -> dict:
+    kills = json.loads((SAMPLES / "traces" / "kills.json").read_text())["kills"]
+    unreadable = [kill for kill in kills if "error" in kill]
+    goal = {"id": "kill_lost_chunks", "target": 1, "comparison": "<=",
+            "value": None if unreadable else max(kill["lost_chunks"] for kill in kills), "unit": "chunks",
+            "kills": len(kills), "measured_on": "2 shared CPU cores",
+            "command": "python3 tests/bench/kill_recorder.py --retrosim build/retrosim --checkpoint smollm2-135m --tokens "
+                       "pride.json --kills 100 --longest 3 --out kills.json",
+            "samples": "reports/published/samples/traces/kills.json"}
+    if len(kills) < 100 or unreadable:
+        goal["why"] = f"{len(kills)} kills of 100 were made, {len(unreadable)} left no readable file"
+    return goal
+
+
+def size_goal() -> dict:
+    info = json.loads((SAMPLES / "traces" / "size.json").read_text())
+    return {"id": "bytes_per_entry", "target": 1.3, "comparison": "<=", "value": round(info["bytes_per_entry"], 4),
+            "unit": "bytes", "measured_on": "full recording of the novel: 1,024 steps, 30 layers, all 512 pages listed",
+            "command": "retrosim trace record --checkpoint smollm2-135m --tokens pride.json --first-position 7168 --out "
+                       "t.rtrace; retrosim trace info t.rtrace --json",
+            "samples": "reports/published/samples/traces/size.json",
+            "note": "the bundled samples were written before the coarser mass scale and stay at 1.36 and 1.38"}
+
+
+def not_measured(name: str, target: float, comparison: str, unit: str, why: str) -> dict:
+    return {"id": name, "target": target, "comparison": comparison, "value": None, "unit": unit, "measured_on": None,
+            "command": None, "samples": None, "why": why}
+
+
+def main() -> None:
+    goals = [size_goal(),
+             not_measured("decode_MB_per_s", 400, ">=", "MB/s", "traces_replay_bench counts it; no run is committed"),
+             not_measured("stream_rss_MB", 500, "<=", "MB", "a replay of a 10 GB trace was not run to its end"),
+             kill_goal(),
+             not_measured("fuzz_executions", 1e7, ">=", "executions", "the corpus runs in every build; no long run was made"),
+             not_measured("gpu_record_speedup", 10, ">=", "ratio", "no figure yet"),
+             fidelity_goal(2, 0.90), fidelity_goal(8, 0.75),
+             not_measured("synth_worst_gap", 0.05, "<=", "ratio", "synthesis is not built")]
+    file = PUBLISHED / "goals" / "traces.json"
+    kept = {goal["id"]: goal for goal in json.loads(file.read_text())} if file.exists() else {}
+    for i, goal in enumerate(goals):  # a figure that another script recorded stays
+        if goal["value"] is None and kept.get(goal["id"], {}).get("value") is not None:
+            goals[i] = kept[goal["id"]]
+    file.write_text(json.dumps(goals, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
