@@ -19,7 +19,7 @@ enum class KvLoader : std::uint8_t {
   async_copy,   // cp.async, 16 bytes per thread
 };
 
-/// Launch shape; the defaults are the fastest ones measured (reports/published/kernels-h200.md).
+/// Launch shape; the defaults are the fastest ones measured (reports/published/kernels-h100.md).
 struct AttentionTuning {
   KvLoader loader = KvLoader::bulk_tensor;
   int warps = 0;          // leading ones per block; 0: 8, or 4 where there are more blocks than SMs
