@@ -15,6 +15,7 @@ void add_serve(CLI::App& app);
 void add_validate(CLI::App& app);
 void add_plan(CLI::App& app);
 void add_sweep(CLI::App& app);
+void add_chart(CLI::App& app);
 void add_trace(CLI::App& app);
 void add_trace_record(CLI::App& trace);
 void add_trace_info(CLI::App& trace);

@@ -32,6 +32,7 @@ int main(int argc, char** argv) {
   retrosim::cli::add_validate(app);
   retrosim::cli::add_plan(app);
   retrosim::cli::add_sweep(app);
+  retrosim::cli::add_chart(app);
   retrosim::cli::add_trace(app);
   retrosim::cli::add_fidelity(app);
   retrosim::cli::add_calibrate(app);

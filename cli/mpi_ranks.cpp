@@ -8,7 +8,9 @@
 #ifdef RETROSIM_HAVE_MPI
 #include <mpi.h>
 
+#include <chrono>
 #include <list>
+#include <thread>
 #endif
 
 namespace retrosim::cli {
@@ -38,10 +40,12 @@ class MpiRanks final : public RankLink {
     MPI_Comm_size(MPI_COMM_WORLD, &size_);
   }
   ~MpiRanks() override {
-    if (finalises_) {
-      for (Outgoing& message : outgoing_) MPI_Wait(&message.request, MPI_STATUS_IGNORE);
-      MPI_Finalize();
+    if (!finalises_) {
+      deliver_what_can_be();
+      return;
     }
+    for (Outgoing& message : outgoing_) MPI_Wait(&message.request, MPI_STATUS_IGNORE);
+    MPI_Finalize();
   }
   MpiRanks(const MpiRanks&) = delete;
   MpiRanks& operator=(const MpiRanks&) = delete;
@@ -50,10 +54,7 @@ class MpiRanks final : public RankLink {
   int size() const override { return size_; }
 
   void send(int to, const RankMessage& message) override {
-    outgoing_.remove_if([](Outgoing& sent) {
-      int done = 0;
-      return MPI_Test(&sent.request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS || done != 0;
-    });
+    forget_delivered();
     Outgoing& next = outgoing_.emplace_back(Outgoing{encode(message), MPI_REQUEST_NULL});
     MPI_Isend(next.bytes.data(), static_cast<int>(next.bytes.size()), MPI_BYTE, to, kTag, MPI_COMM_WORLD,
               &next.request);
@@ -81,6 +82,20 @@ class MpiRanks final : public RankLink {
     std::string bytes;
     MPI_Request request;
   };
+
+  void forget_delivered() {
+    outgoing_.remove_if([](Outgoing& sent) {
+      int done = 0;
+      return MPI_Test(&sent.request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS || done != 0;
+    });
+  }
+  /// Ranks that are lost take no message: half a second for the others.
+  void deliver_what_can_be() {
+    for (int i = 0; i < 100 && !outgoing_.empty(); ++i) {
+      forget_delivered();
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  }
 
   int rank_ = 0;
   int size_ = 1;

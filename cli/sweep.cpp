@@ -42,7 +42,7 @@ void run(const Options& options) {
   const SweepSpec spec = load_sweep_spec(options.spec);
   std::unique_ptr<RankLink> link = join_mpi_ranks();
   const SweepOutcome outcome = run_sweep(spec, options.sweep, link.get(), ProgressLine());
-  if (outcome.lost_ranks || outcome.abandoned) leave_lost_ranks(std::move(link));
+  if (outcome.end != RankEnd::together) leave_lost_ranks(std::move(link));
 }
 
 }  // namespace

@@ -161,7 +161,7 @@ void SweepEvaluator::evaluate_step(const ServingRequest& request, Json& row) {
     if (config.policy->name() == "full") figures["mass_recall"] = 1.0;
   }
   row["status"] = memory.fits() ? "ok" : "does not fit";
-  row["reason"] = memory.fits() ? "" : "weights, KV cache and state need more than the GPU's memory";
+  row["reason"] = memory.fits() ? "" : "weights and KV cache and state exceed the GPU's memory";
   row.update(figures);
 }
 

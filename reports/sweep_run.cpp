@@ -1,5 +1,6 @@
 #include "reports/sweep_run.h"
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 
@@ -13,6 +14,9 @@ namespace {
 // Points of one chunk: a few milliseconds of work, so that neither messages nor the last chunks cost much.
 constexpr std::uint64_t kStepsPerChunk = 64;
 constexpr std::uint64_t kServingRunsPerChunk = 1;
+// Runs of neighbouring points that one rank computes: they share replays, and rows behind them wait in memory.
+constexpr std::uint64_t kRunsPerSweep = 64;
+constexpr std::uint64_t kMostChunksPerRun = 64;
 
 ChunkWork make_work(const SweepSpec& spec, const std::shared_ptr<SweepLibrary>& library, SweepFormat format) {
   return [evaluator = std::make_shared<SweepEvaluator>(spec, library, format)](const Chunk& chunk) {
@@ -41,18 +45,21 @@ SweepOutcome run_sweep(const SweepSpec& spec, const SweepOptions& options, RankL
   SweepOutcome outcome{.points = spec.design.size()};
   if (link != nullptr && link->rank() > 0) {
     WorkerPool workers(options.threads, [&] { return make_work(spec, library, format); });
-    outcome.abandoned = !work_for_rank_0(*link, workers, coordination);
+    outcome.end = work_for_rank_0(*link, workers, coordination);
     return outcome;
   }
   SweepFile file(options.out, spec, options.resume);
   outcome.resumed = file.rows();
-  ChunkLedger ledger(file.rows(), spec.design.size(), spec.serving ? kServingRunsPerChunk : kStepsPerChunk);
+  const std::uint64_t chunk = spec.serving ? kServingRunsPerChunk : kStepsPerChunk;
+  const std::uint64_t chunks_per_run =
+      std::clamp<std::uint64_t>(spec.design.size() / kRunsPerSweep / chunk, 1, kMostChunksPerRun);
+  ChunkLedger ledger(file.rows(), spec.design.size(), chunk, chunks_per_run);
   WorkerPool workers(options.threads, [&] { return make_work(spec, library, format); });
   coordinate(
       ledger, workers, link, coordination, [&](std::string_view rows) { file.append(rows); },
       [&](const SweepProgress& now) {
         outcome.elapsed_s = now.elapsed_s;
-        outcome.lost_ranks = now.lost_ranks;
+        outcome.end = now.lost_ranks ? RankEnd::some_lost : RankEnd::together;
         progress(now);
       });
   return outcome;

@@ -20,8 +20,7 @@ struct SweepOutcome {
   std::uint64_t points = 0;
   std::uint64_t resumed = 0;  // that the file held already
   double elapsed_s = 0;
-  bool lost_ranks = false;  // some rank was silent at the end
-  bool abandoned = false;   // another rank's view: rank 0 fell silent
+  RankEnd end = RankEnd::together;
 };
 
 /// Throws InputError for options out of range, or when the file cannot be written. `link` is null where this process is

@@ -48,7 +48,7 @@ class Coordinator {
       report();
     }
     for (int rank = 1; link_ != nullptr && rank < link_->size(); ++rank) {
-      link_->send(rank, {.kind = RankMessageKind::stop, .chunk = {}, .rows = {}});
+      link_->send(rank, {.kind = RankMessageKind::stop, .chunk = {any_lost() ? 1U : 0U, 0}, .rows = {}});
     }
   }
 
@@ -160,7 +160,7 @@ void coordinate(ChunkLedger& ledger, WorkerPool& workers, RankLink* link, const 
   Coordinator(ledger, workers, link, options).run(write, progress);
 }
 
-bool work_for_rank_0(RankLink& link, WorkerPool& workers, const CoordinatorOptions& options) {
+RankEnd work_for_rank_0(RankLink& link, WorkerPool& workers, const CoordinatorOptions& options) {
   const RankMessage beat{.kind = RankMessageKind::beat,
                          .chunk = {options.fingerprint, kAhead * static_cast<std::uint64_t>(workers.threads())},
                          .rows = {}};
@@ -174,10 +174,12 @@ bool work_for_rank_0(RankLink& link, WorkerPool& workers, const CoordinatorOptio
     }
     while (const std::optional<RankMessage> message = link.receive()) {
       heard = Clock::now();
-      if (message->kind == RankMessageKind::stop) return true;
+      if (message->kind == RankMessageKind::stop) {
+        return message->chunk.first == 0 ? RankEnd::together : RankEnd::some_lost;
+      }
       if (message->kind == RankMessageKind::chunk) workers.submit(message->chunk);
     }
-    if (Clock::now() - heard > options.rank_timeout) return false;
+    if (Clock::now() - heard > options.rank_timeout) return RankEnd::rank_0_silent;
     for (CompletedChunk& done : workers.collect(kPatience)) {
       link.send(0, {.kind = RankMessageKind::rows, .chunk = done.chunk, .rows = std::move(done.rows)});
     }

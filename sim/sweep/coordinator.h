@@ -20,7 +20,7 @@ enum class RankMessageKind : std::uint64_t {
   rows,   // worker: these are the chunk's
   chunk,  // rank 0: compute this
   here,   // rank 0: here, still
-  stop,   // rank 0: the sweep is done
+  stop,   // rank 0: the sweep is done; `chunk.first` is 1 when ranks were lost, so that nobody may wait for all
 };
 
 struct RankMessage {
@@ -68,8 +68,14 @@ void coordinate(ChunkLedger& ledger, WorkerPool& workers, RankLink* link, const 
                 const std::function<void(std::string_view)>& write,
                 const std::function<void(const SweepProgress&)>& progress);
 
-/// Every other rank: computes what rank 0 asks for until it says stop. Returns false when rank 0 was silent for
-/// rank_timeout.
-bool work_for_rank_0(RankLink& link, WorkerPool& workers, const CoordinatorOptions& options);
+/// How a rank's work ended.
+enum class RankEnd : std::uint8_t {
+  together,  // all ranks are there
+  some_lost,
+  rank_0_silent,  // for rank_timeout
+};
+
+/// Every other rank: computes what rank 0 asks for until it says stop.
+RankEnd work_for_rank_0(RankLink& link, WorkerPool& workers, const CoordinatorOptions& options);
 
 }  // namespace retrosim

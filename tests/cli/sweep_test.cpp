@@ -237,7 +237,7 @@ TEST_F(MpiSweep, OutlivesALostRank) {
   const std::string alone = table(grid, "alone.csv");
   // The rank's shell writes its process id and then becomes the program.
   const std::string rank = "sh -c 'echo $$ > " + out("pid") + ".$OMPI_COMM_WORLD_RANK; exec " + RETROSIM_PROGRAM +
-                           " sweep " + grid + " --out " + out("lost.csv") + " --rank-timeout-s 1'";
+                           " sweep " + grid + " --out " + out("lost.csv") + " --rank-timeout-s 2'";
   const std::string command =
       "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun --oversubscribe --enable-recovery -n 3 " +
       rank + " >/dev/null 2>&1 & mpi=$!; for i in $(seq 500); do [ -s " + out("lost.csv") +

@@ -67,6 +67,35 @@ TEST(ChunkLedger, RefusesRowsThatNobodyAskedFor) {
   EXPECT_THROW(ledger.complete({0, 3}, ""), std::logic_error);
 }
 
+// Runs of 2 chunks of 2 points: each owner stays in its run, then takes half of what another has left.
+TEST(ChunkLedger, OwnersStayInTheirRunsAndShareTheLastOnes) {
+  ChunkLedger ledger(0, 15, 2, 4);  // runs 0..7 and 8..14
+  EXPECT_EQ(*ledger.lease(1), (Chunk{0, 2}));
+  EXPECT_EQ(*ledger.lease(2), (Chunk{8, 2}));
+  EXPECT_EQ(*ledger.lease(1), (Chunk{2, 2}));
+  EXPECT_EQ(*ledger.lease(2), (Chunk{10, 2}));
+  EXPECT_EQ(*ledger.lease(2), (Chunk{12, 2}));
+  EXPECT_EQ(*ledger.lease(2), (Chunk{14, 1}));
+  EXPECT_EQ(*ledger.lease(2), (Chunk{6, 2}));  // of 4..7, the second half
+  EXPECT_EQ(*ledger.lease(3), (Chunk{4, 2}));  // a single chunk goes whole
+  EXPECT_FALSE(ledger.lease(1));
+  for (std::uint64_t first = 0; first < 15; first += 2) {
+    const Chunk chunk{first, first == 14 ? 1U : 2U};
+    ledger.complete(chunk, rows_of(chunk));
+  }
+  EXPECT_EQ(ledger.release(), "0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n11\n12\n13\n14\n");
+  EXPECT_TRUE(ledger.done());
+}
+
+TEST(ChunkLedger, ALostOwnersRunIsComputedByOthers) {
+  ChunkLedger ledger(0, 8, 1, 8);
+  EXPECT_EQ(*ledger.lease(1), (Chunk{0, 1}));
+  ledger.lose(1);
+  std::string rows;
+  while (const auto chunk = ledger.lease(2)) ledger.complete(*chunk, rows_of(*chunk));
+  EXPECT_EQ(ledger.release(), "0\n1\n2\n3\n4\n5\n6\n7\n");
+}
+
 TEST(ChunkLedger, NothingLeftIsDone) {
   ChunkLedger ledger(5, 5, 2);
   EXPECT_TRUE(ledger.done());

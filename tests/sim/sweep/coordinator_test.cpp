@@ -77,7 +77,8 @@ TEST(Coordinator, RanksDoNotChangeTheRows) {
     ranks.emplace_back([&office, rank] {
       FakeLink link(office, rank);
       WorkerPool workers(2, quick_work);
-      EXPECT_TRUE(work_for_rank_0(link, workers, {.rank_timeout = 60s, .fingerprint = 42, .total = 500}));
+      EXPECT_EQ(work_for_rank_0(link, workers, {.rank_timeout = 60s, .fingerprint = 42, .total = 500}),
+                RankEnd::together);
     });
   }
   FakeLink link(office, 0);
@@ -96,7 +97,7 @@ TEST(Coordinator, PointsOfALostRankAreComputedByOthers) {
   bool stopped = false;
   while (const auto message = lost.receive()) {
     if (message->kind == RankMessageKind::chunk) taken += message->chunk.count;
-    stopped = stopped || message->kind == RankMessageKind::stop;
+    stopped = stopped || (message->kind == RankMessageKind::stop && message->chunk.first == 1);
   }
   EXPECT_GT(taken, 0U);
   EXPECT_TRUE(stopped);
@@ -114,7 +115,8 @@ TEST(Coordinator, ARankGivesUpWhenRank0IsSilent) {
   PostOffice office(2);
   FakeLink link(office, 1);
   WorkerPool workers(1, quick_work);
-  EXPECT_FALSE(work_for_rank_0(link, workers, {.rank_timeout = 50ms, .fingerprint = 42, .total = 1}));
+  EXPECT_EQ(work_for_rank_0(link, workers, {.rank_timeout = 50ms, .fingerprint = 42, .total = 1}),
+            RankEnd::rank_0_silent);
 }
 
 TEST(Coordinator, AFailureOfAWorkerReachesTheCaller) {
