@@ -87,20 +87,30 @@ std::shared_ptr<const Pricer> SweepLibrary::pricer(const SimulationRequest& requ
   return pricer;
 }
 
+std::shared_ptr<const TraceReader> SweepLibrary::trace(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  auto& reader = traces_[name];
+  if (!reader) {
+    ResolvedSimulation simulation;
+    simulation.trace = name;
+    simulation.uses_trace = true;
+    reader = open_trace(simulation);
+  }
+  return reader;
+}
+
 ReplayedShare SweepLibrary::share_at(const DecodeConfig& config, const std::string& trace) {
   const std::string key =
       policy_key(config, trace) + " " + std::to_string(std::bit_cast<std::uint64_t>(config.policy->params().budget));
   const std::lock_guard lock(mutex_);
   auto& share = shares_[key];
   if (!share) {
-    auto& reader = traces_[trace];
     ResolvedSimulation simulation;
     simulation.config = config;
     simulation.steps = kReplaySteps;
     simulation.trace = trace;
     simulation.uses_trace = true;
-    if (!reader) reader = open_trace(simulation);
-    share = std::make_shared<const ReplayedShare>(replayed_share_of(simulation, *reader));
+    share = std::make_shared<const ReplayedShare>(replayed_share_of(simulation, *traces_[trace]));
   }
   return *share;
 }
@@ -111,7 +121,13 @@ ReplayedShare SweepLibrary::share(const DecodeConfig& asked, const std::string& 
   config.tensor_parallel_size = 1;
   const std::vector<PolicyOption> options(config.policy->options().begin(), config.policy->options().end());
   const bool scales = std::any_of(options.begin(), options.end(), [](auto& o) { return o.scales_with_context; });
-  if (!scales) config.context = static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(asked.context)));
+  const std::shared_ptr<const TraceReader> reader = this->trace(trace);
+  if (!scales) {
+    // Beyond what was recorded, the nearest steps stand for every context alike.
+    const std::int64_t first = reader->header().first_position + 1;
+    const auto octave = static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(asked.context)));
+    config.context = std::min(std::clamp(octave, first, first + reader->num_steps()), config.llm.max_position);
+  }
   double budget = config.policy->params().budget;
   if (config.policy->params().budget_tokens > 0) {
     const std::int64_t pages = asked.num_pages();

@@ -23,13 +23,14 @@ class SweepLibrary {
   const LlmSpec& llm(const std::string& name);
   /// By --gpu and --profile.
   std::shared_ptr<const Pricer> pricer(const SimulationRequest& request);
-  /// What the trace says of `config`'s policy and window, at a context of the same octave and interpolated between
-  /// budgets four to the octave.
+  /// What the trace says of `config`'s policy and window, at a context of the same octave (or the nearest that it
+  /// recorded) and interpolated between budgets four to the octave.
   ReplayedShare share(const DecodeConfig& config, const std::string& trace);
 
  private:
   template <typename Value>
   using Lazy = std::map<std::string, std::shared_ptr<Value>>;
+  std::shared_ptr<const TraceReader> trace(const std::string& name);
   ReplayedShare share_at(const DecodeConfig& config, const std::string& trace);
 
   std::mutex mutex_;
