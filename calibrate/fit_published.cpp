@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
+#include <optional>
 #include <utility>
 
 #include "calibrate/published_tables.h"
@@ -23,18 +25,28 @@ constexpr double kLargestMessage = 1 << 26;  // all-reduce: beyond decoding and 
 constexpr double kUnseenVisitS = 49e-9;
 constexpr double kL2Ceiling = 20e12;  // bytes/s; only scales the L2 fit's parameter
 
-constexpr const char* kGemmFiles[2] = {"aic_gemm_bf16_h100_sxm.csv", "aic_gemm_fp8_h100_sxm.csv"};
-constexpr const char* kAttentionFiles[2] = {"aic_attn_decode_bf16kv_h100_sxm.csv",
-                                            "aic_attn_decode_fp8kv_h100_sxm.csv"};
+constexpr const char* kProbed = "h100-sxm";  // the GPU of h100_probe.txt
+constexpr const char* kProbe = "h100_probe.txt";
 constexpr DType kDTypes[2] = {DType::bf16, DType::fp8_e4m3};
 
 std::size_t index(Parameter parameter) { return static_cast<std::size_t>(parameter); }
 
 class Fitter {
  public:
-  explicit Fitter(const std::filesystem::path& folder)
-      : folder_(folder), spec_(find_gpu_spec("h100-sxm")), probe_(read_probe(folder / "h100_probe.txt")) {
-    node_s_ = probe_.graph_node_us * kUs;
+  Fitter(const std::filesystem::path& folder, const std::string& gpu) : folder_(folder), spec_(find_gpu_spec(gpu)) {
+    table_gpu_ = spec_.name;
+    std::ranges::replace(table_gpu_, '-', '_');
+    const std::string table = table_gpu_ + ".csv";
+    gemm_files_ = {"aic_gemm_bf16_" + table, "aic_gemm_fp8_" + table};
+    attention_files_ = {"aic_attn_decode_bf16kv_" + table, "aic_attn_decode_fp8kv_" + table};
+    dtypes_ = std::filesystem::exists(folder / gemm_files_[1]) ? 2 : 1;
+    if (spec_.name == kProbed) {
+      probe_ = read_probe(folder / kProbe);
+      node_s_ = probe_->graph_node_us * kUs;
+    } else {
+      donor_ = transfer_profile(spec_, find_gpu_profile(kProbed));
+      node_s_ = donor_->graph_node_s;
+    }
   }
 
   PublishedFit run();
@@ -104,7 +116,12 @@ class Fitter {
 
   std::filesystem::path folder_;
   GpuSpec spec_;
-  ProbeFigures probe_;
+  std::string table_gpu_;                       // as the tables spell it
+  std::array<std::string, 2> gemm_files_;       // bf16, fp8
+  std::array<std::string, 2> attention_files_;  // likewise
+  std::size_t dtypes_ = 2;                      // that have tables
+  std::optional<ProbeFigures> probe_;           // of kProbed alone
+  std::optional<GpuProfile> donor_;             // of every other GPU: what no table says
   double node_s_ = 0;
   double l2_bandwidth_ = 4e12;  // start; fit_l2 replaces it
   KindProfile elementwise_;
@@ -117,7 +134,7 @@ class Fitter {
 /// The least that a real kernel takes inside a graph: products so small that nothing but their latency is left.
 void Fitter::fit_elementwise() {
   std::vector<LatencySample> samples;
-  for (const GemmRow& row : read_gemm_rows(folder_ / kGemmFiles[0])) {
+  for (const GemmRow& row : read_gemm_rows(folder_ / gemm_files_[0])) {
     if (row.m > 16 || row.k > 64 || row.n > 1024) continue;
     const Op op{.shape = MatmulShape{.m = row.m, .n = row.n, .k = row.k}};
     OpWork work = work_of(op, spec_);
@@ -125,21 +142,27 @@ void Fitter::fit_elementwise() {
     samples.push_back(sample(row.label, "k <= 64", work, row.latency_us, node_s_));
   }
   FitPlan p = plan(spec_.bf16_flops_per_s);
-  p.start[index(Parameter::hbm_efficiency)] = probe_.copy_bytes_per_s / spec_.hbm_bandwidth_bytes_per_s;
+  p.start[index(Parameter::hbm_efficiency)] = probe_ ? probe_->copy_bytes_per_s / spec_.hbm_bandwidth_bytes_per_s
+                                                     : donor_->kinds.at("elementwise").hbm_efficiency.value;
   fit_also(p, Parameter::fixed_latency_s, 2e-6);
   elementwise_ =
       fit("elementwise", p, samples,
-          "aiconfigurator (NVIDIA), " + std::string(kGemmFiles[0]) +
+          "aiconfigurator (NVIDIA), " + gemm_files_[0] +
               ": latency of products with k <= 64, m <= 16, n <= 1024 (L2-resident); bandwidth from the copy of a "
               "first probe of an H100 80GB HBM3");
 }
 
 void Fitter::fit_gather() {
+  if (!probe_) {
+    gather_ = donor_->kinds.at("gather");
+    result_.profile.kinds["gather"] = gather_;
+    return;
+  }
   std::vector<LatencySample> samples;
-  for (const GatherRow& row : probe_.gathers) {
+  for (const GatherRow& row : probe_->gathers) {
     if (row.page_bytes < 2048 || row.page_bytes > 16384) continue;  // K or V of one page and KV head: 2 to 8 KiB
     samples.push_back(sample(row.label, "pages of 2 to 16 KiB", {.hbm_bytes = row.total_bytes}, row.latency_us,
-                             probe_.launch_us * kUs));
+                             probe_->launch_us * kUs));
   }
   FitPlan p = plan(spec_.cuda_core_flops_per_s);
   fit_also(p, Parameter::fixed_latency_s, 3e-6);
@@ -149,7 +172,7 @@ void Fitter::fit_gather() {
 
 void Fitter::fit_products(std::size_t which) {
   std::vector<LatencySample> samples;
-  for (const GemmRow& row : read_gemm_rows(folder_ / kGemmFiles[which])) {
+  for (const GemmRow& row : read_gemm_rows(folder_ / gemm_files_[which])) {
     if (row.weights_l2_resident || row.nonmonotone) continue;  // a decoding step never finds its weights in L2
     const Op op{.shape = MatmulShape{.m = row.m, .n = row.n, .k = row.k, .weight_dtype = kDTypes[which]}};
     const char* regime = row.m <= 16 ? "rows 1 to 16" : row.m <= 128 ? "rows 17 to 128" : "rows above 1024";
@@ -164,7 +187,7 @@ void Fitter::fit_products(std::size_t which) {
   // cuBLAS splits the inner dimension when there are few tiles: its table does not determine this one.
   if (which == 1) fit_also(p, Parameter::compute_half_units, 20.0);
   products_[which] = fit(kind_key(OpKind::matmul, kDTypes[which]), p, samples,
-                         "aiconfigurator (NVIDIA), " + std::string(kGemmFiles[which]) + ", weights outside L2" +
+                         "aiconfigurator (NVIDIA), " + gemm_files_[which] + ", weights outside L2" +
                              (which == 1 ? "; includes the quantisation of the activations" : ""));
 }
 
@@ -172,7 +195,7 @@ void Fitter::fit_products(std::size_t which) {
 std::vector<LatencySample> Fitter::attention_samples(std::size_t which, bool in_l2) const {
   const double l2 = static_cast<double>(spec_.l2_bytes);
   std::vector<LatencySample> samples;
-  for (const DecodeAttentionRow& row : read_decode_attention_rows(folder_ / kAttentionFiles[which])) {
+  for (const DecodeAttentionRow& row : read_decode_attention_rows(folder_ / attention_files_[which])) {
     const AttentionShape shape{.batch = row.batch,
                                .num_q_heads = row.num_q_heads,
                                .num_kv_heads = row.num_kv_heads,
@@ -218,13 +241,17 @@ FitPlan Fitter::attention_plan(std::size_t which) const {
 void Fitter::fit_attention(std::size_t which) {
   attention_[which] =
       fit(kind_key(OpKind::attention, kDTypes[which]), attention_plan(which), attention_samples(which, false),
-          "aiconfigurator (NVIDIA), " + std::string(kAttentionFiles[which]) +
+          "aiconfigurator (NVIDIA), " + attention_files_[which] +
               ", dense paged attention of FlashAttention 3 in vLLM, less a KV write and a merge kernel; compute "
               "efficiency borrowed from products");
 }
 
 /// L2 bandwidth from attention whose replayed keys and values stay there.
 void Fitter::fit_l2() {
+  if (!probe_) {
+    l2_bandwidth_ = donor_->l2_bandwidth_bytes_per_s;  // older kernels leave most SMs idle at such sizes
+    return;
+  }
   const KindProfile first = fit_roofline(attention_plan(0), attention_samples(0, false));
   FitPlan p = plan(spec_.bf16_flops_per_s);
   p.start[index(Parameter::compute_efficiency)] = first.compute_efficiency.value;
@@ -240,7 +267,7 @@ void Fitter::fit_all_reduce() {
   std::vector<LatencySample> samples;
   std::vector<SampledShape> shapes;
   Domain domain;
-  for (const AllReduceRow& row : read_all_reduce_rows(folder_ / "aic_allreduce.csv", "h100_sxm", "vllm_custom_graph")) {
+  for (const AllReduceRow& row : read_all_reduce_rows(folder_ / "aic_allreduce.csv", table_gpu_, "vllm_custom_graph")) {
     if (static_cast<double>(row.message_bytes) > kLargestMessage) continue;
     const Op op{.shape = AllReduceShape{.message_bytes = row.message_bytes, .num_gpus = row.num_gpus}};
     const auto sent = static_cast<double>(op.bytes_moved().interconnect);
@@ -277,7 +304,7 @@ void Fitter::borrow_the_rest() {
   }
   borrow(kind_key(OpKind::page_score, DType::bf16), gather_,
          "borrowed from `gather`: no published measurement of page scoring; its compute efficiency is assumed");
-  for (std::size_t which = 0; which < 2; ++which) {
+  for (std::size_t which = 0; which < dtypes_; ++which) {
     KindProfile prefill = attention_[which];
     prefill.compute_efficiency = products_[which].compute_efficiency;
     prefill.unit_latency_s = {};
@@ -287,6 +314,7 @@ void Fitter::borrow_the_rest() {
   for (const OpKind kind : {OpKind::host_to_device, OpKind::device_to_host}) {
     const std::string key = kind_key(kind, DType::bf16);
     borrow(key, elementwise_, "h100_probe.txt: PCIe bandwidth of a large copy, latency of a 64 KiB copy to the GPU");
+    if (!probe_) continue;
     KindProfile& copy = result_.profile.kinds[key];
     copy.measured = true;
     copy.domain = {.min_bytes = 65536, .max_bytes = 65536};
@@ -298,44 +326,52 @@ void Fitter::set_rates() {
   profile.name = spec_.name;
   profile.spec = spec_;
   profile.graph_node_s = node_s_;
-  profile.kernel_launch_s = probe_.launch_us * kUs;
-  profile.graph_launch_s = profile.kernel_launch_s;
   profile.unseen_visit_s = kUnseenVisitS;
-  profile.pcie_h2d_bytes_per_s = probe_.h2d_bytes_per_s;
-  profile.pcie_d2h_bytes_per_s = probe_.d2h_bytes_per_s;
-  profile.pcie_latency_s = probe_.h2d_64kib_us * kUs - 65536 / probe_.h2d_bytes_per_s;
   profile.l2_bandwidth_bytes_per_s = l2_bandwidth_;
   profile.host_memory_bytes_per_s = 200e9;
   profile.host_flops_per_s = 1e12;
-  for (const char* name :
-       {"h100_probe.txt", kGemmFiles[0], kGemmFiles[1], kAttentionFiles[0], kAttentionFiles[1], "aic_allreduce.csv"}) {
-    profile.sample_files.push_back({name, xxh3_of_file(folder_ / name)});
+  if (probe_) {
+    profile.kernel_launch_s = probe_->launch_us * kUs;
+    profile.pcie_h2d_bytes_per_s = probe_->h2d_bytes_per_s;
+    profile.pcie_d2h_bytes_per_s = probe_->d2h_bytes_per_s;
+    profile.pcie_latency_s = probe_->h2d_64kib_us * kUs - 65536 / probe_->h2d_bytes_per_s;
+  } else {
+    profile.kernel_launch_s = donor_->kernel_launch_s;
+    profile.pcie_h2d_bytes_per_s = donor_->pcie_h2d_bytes_per_s;
+    profile.pcie_d2h_bytes_per_s = donor_->pcie_d2h_bytes_per_s;
+    profile.pcie_latency_s = donor_->pcie_latency_s;
   }
+  profile.graph_launch_s = profile.kernel_launch_s;
+  std::vector<std::string> files;
+  if (probe_) files.emplace_back(kProbe);
+  for (std::size_t which = 0; which < dtypes_; ++which) files.push_back(gemm_files_[which]);
+  for (std::size_t which = 0; which < dtypes_; ++which) files.push_back(attention_files_[which]);
+  files.emplace_back("aic_allreduce.csv");
+  for (const std::string& name : files) profile.sample_files.push_back({name, xxh3_of_file(folder_ / name)});
   profile.provenance =
-      "Fitted from measurements that others made and published, not from our own kernels: products, dense decode "
-      "attention and "
-      "all-reduce from NVIDIA's aiconfigurator (Apache-2.0, commit 095f58a; vLLM 0.24.0); copy, gather, launch and "
-      "PCIe from a "
-      "first probe of an H100 80GB HBM3. L2 bandwidth from attention over replayed KV. From our own attention kernel "
-      "on an "
-      "H200: 49 ns per older query's unseen page and SM (14 to 109). Assumed, not measured: host "
-      "memory 200 "
-      "GB/s, host arithmetic 1 TFLOP/s, a graph launch as long as a kernel launch.";
+      std::string(
+          "Fitted from measurements that others made and published, not from our own kernels: "
+          "products, dense decode attention and all-reduce from NVIDIA's aiconfigurator "
+          "(Apache-2.0, commit 095f58a; vLLM). ") +
+      (probe_
+           ? "Copy, gather, launch and PCIe from a first probe of an H100 80GB HBM3, L2 bandwidth from attention over "
+             "replayed KV. "
+           : "Borrowed from the h100-sxm profile: copy, gather, launch and PCIe, and L2 bandwidth by SMs and clock. ") +
+      "From our own attention kernel on an H200: 49 ns "
+      "per older query's unseen page and SM (14 to 109). Assumed, not measured: host memory 200 GB/s, "
+      "host arithmetic 1 TFLOP/s, a graph launch as long as a kernel launch.";
 }
 
 PublishedFit Fitter::run() {
   fit_elementwise();
   fit_gather();
-  fit_products(0);
-  fit_products(1);
+  for (std::size_t which = 0; which < dtypes_; ++which) fit_products(which);
   fit_l2();
   result_.residuals.clear();  // the first round only served to find the L2 bandwidth
   fit_elementwise();
   fit_gather();
-  fit_products(0);
-  fit_products(1);
-  fit_attention(0);
-  fit_attention(1);
+  for (std::size_t which = 0; which < dtypes_; ++which) fit_products(which);
+  for (std::size_t which = 0; which < dtypes_; ++which) fit_attention(which);
   fit_all_reduce();
   borrow_the_rest();
   set_rates();
@@ -344,6 +380,8 @@ PublishedFit Fitter::run() {
 
 }  // namespace
 
-PublishedFit fit_published_tables(const std::filesystem::path& folder) { return Fitter(folder).run(); }
+PublishedFit fit_published_tables(const std::filesystem::path& folder, const std::string& gpu) {
+  return Fitter(folder, gpu).run();
+}
 
 }  // namespace retrosim

@@ -1,4 +1,4 @@
-// The first H100 profile: fitted from measurements that others made and published, not from ours.
+// First profiles of the H100 and of other GPUs with published tables: fitted from measurements that others made and published, not from ours.
 #pragma once
 
 #include <filesystem>
@@ -26,11 +26,12 @@ struct PublishedFit {
   std::vector<FitResidual> residuals;  // every sample of every fitted kind, held out or not
 };
 
-/// Reads the tables of `folder` (h100_probe.txt, aic_gemm_{bf16,fp8}_h100_sxm.csv,
-/// aic_attn_decode_{bf16,fp8}kv_h100_sxm.csv, aic_allreduce.csv) and fits every kind on four fifths of its samples; the
-/// rest, chosen by a hash of their shape, is held out. Same files, same profile. Throws InputError for a missing or
-/// malformed table.
-PublishedFit fit_published_tables(const std::filesystem::path& folder);
+/// Reads the tables of `folder` (aic_gemm_{bf16,fp8}_<gpu>.csv, aic_attn_decode_{bf16,fp8}kv_<gpu>.csv; of h100-sxm
+/// h100_probe.txt and aic_allreduce.csv as well) and fits every kind on four fifths of its samples; the rest, chosen by
+/// a hash of their shape, is held out. A GPU without fp8 tables has no fp8 kinds; what only the probe says is borrowed
+/// from the bundled h100-sxm profile elsewhere. Same files, same profile. Throws InputError for a missing or malformed
+/// table.
+PublishedFit fit_published_tables(const std::filesystem::path& folder, const std::string& gpu = "h100-sxm");
 
 /// CSV of the held-out samples: kind,regime,label,measured_us,predicted_us,naive_us,relative_error.
 std::string hold_out_csv(const PublishedFit& fit);

@@ -11,6 +11,7 @@ namespace retrosim::cli {
 
 void add_simulate(CLI::App& app);
 void add_report(CLI::App& app);
+void add_compare(CLI::App& app);
 void add_serve(CLI::App& app);
 void add_validate(CLI::App& app);
 void add_plan(CLI::App& app);

@@ -28,6 +28,7 @@ int main(int argc, char** argv) {
   app.failure_message(CLI::FailureMessage::simple);
   retrosim::cli::add_simulate(app);
   retrosim::cli::add_report(app);
+  retrosim::cli::add_compare(app);
   retrosim::cli::add_serve(app);
   retrosim::cli::add_validate(app);
   retrosim::cli::add_plan(app);

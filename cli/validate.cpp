@@ -59,13 +59,25 @@ void add_serving(CLI::App& validate) {
   });
 }
 
+struct PublishedOptions {
+  std::string measured;
+  std::string markdown;
+  bool json = false;
+};
+
 void add_published(CLI::App& validate) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<PublishedOptions>();
   CLI::App* command = validate.add_subcommand(
       "published", "Figures that papers and code published: every row that can be mapped, the rest with the reason");
   command->add_option("--measured", options->measured, "CSV of published figures")->required();
+  command->add_option("--markdown", options->markdown, "Also write ours and theirs, row by row, as Markdown");
   command->add_flag("--json", options->json, "Print one JSON document (always so)");
-  command->callback([options] { print(json_text(published_validation_json(validate_published(options->measured)))); });
+  command->callback([options] {
+    if (!options->markdown.empty()) require_writable(options->markdown, "--markdown");
+    const PublishedValidation validation = validate_published(options->measured);
+    if (!options->markdown.empty()) write_output_file(options->markdown, published_validation_markdown(validation));
+    print(json_text(published_validation_json(validation)));
+  });
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/dtype.h"
+#include "model/implementation.h"
 #include "model/llm_spec.h"
 #include "model/policy.h"
 
@@ -25,6 +26,7 @@ struct DecodeConfig {
   int sm_count = 132;  // of the target GPU: decides the split plan of attention
   DType kv_dtype = DType::bf16;
   DType output_cache_dtype = DType::bf16;
+  Implementation implementation = {};
   // Switches that price alternatives (method.md).
   bool carry_older_rows_through_dense_layers = false;
   bool widen_summaries = false;   // instead of recomputing the pages of overwritten keys

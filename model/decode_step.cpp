@@ -104,7 +104,8 @@ class DecodeStep {
                          .page_size = config_.page_size,
                          .window = rows_per_sequence,
                          .rows = rows,
-                         .kv_dtype = config_.kv_dtype};
+                         .kv_dtype = config_.kv_dtype,
+                         .instructions_per_element = config_.implementation.attention_instructions_per_element};
     if (config_.is_sparse(layer)) {
       const LayerDemand& demand = demand_.layers[static_cast<std::size_t>(layer)];
       const std::int64_t all = config_.llm.num_kv_heads;

@@ -36,7 +36,13 @@ const embedded::File* bundled_profile(std::string_view name) {
   return found == files.end() ? nullptr : &*found;
 }
 
-GpuProfile donor_profile() {
+/// The bundled profile of a GPU of the same compute capability, by name; kDonor where there is none.
+GpuProfile donor_profile(const GpuSpec& spec) {
+  for (const embedded::File& file : embedded::gpu_profiles()) {
+    if (file.name == kDonor) continue;
+    GpuProfile profile = parse_gpu_profile(file.text, "bundled profile " + std::string(file.name));
+    if (profile.spec.compute_capability_x10 == spec.compute_capability_x10) return profile;
+  }
   const embedded::File* file = bundled_profile(kDonor);
   if (file == nullptr) throw std::logic_error("no bundled profile to transfer from");
   return parse_gpu_profile(file->text, "bundled profile " + std::string(kDonor));
@@ -90,7 +96,8 @@ GpuProfile find_gpu_profile(std::string_view name_or_path) {
     const JsonReader reader(json, path.string());
     if (reader.string("schema").starts_with("retrosim.gpu-profile/")) return load_gpu_profile(path);
   }
-  return transfer_profile(find_gpu_spec(name_or_path), donor_profile());
+  const GpuSpec spec = find_gpu_spec(name_or_path);
+  return transfer_profile(spec, donor_profile(spec));
 }
 
 }  // namespace retrosim

@@ -97,8 +97,9 @@ struct GpuProfile {
   std::string provenance;  // where these numbers come from
 };
 
-/// A bundled GPU name (its calibrated profile if there is one, else its datasheet with the efficiencies of h100-sxm),
-/// or a path to a profile or spec JSON. Throws InputError.
+/// A bundled GPU name (its calibrated profile if there is one, else its datasheet with the efficiencies of a
+/// calibrated GPU of the same compute capability, else of h100-sxm), or a path to a profile or spec JSON. Throws
+/// InputError.
 GpuProfile find_gpu_profile(std::string_view name_or_path);
 /// Also refuses a sample file that is there and does not have the hash that the profile states.
 GpuProfile load_gpu_profile(const std::filesystem::path& file);

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <string>
+#include <utility>
 
 #include "model/error.h"
 
@@ -11,6 +12,11 @@ namespace retrosim {
 namespace {
 
 constexpr double kTile = 128;
+// What one thread block streams when there is one per SM or fewer, bound by latency: the slope of Quest's estimate
+// kernel with a cold L2 on an RTX 6000 Ada, 32 blocks, 16 and 64 MiB in 35.4 and 116 us (its NVBench sample). From L2,
+// whose latency is about half, twice that.
+constexpr double kBlockBytesPerS = 19.5e9;
+constexpr double kBlockL2BytesPerS = 2 * kBlockBytesPerS;
 
 double tiles(std::int64_t m, std::int64_t n) {
   return std::ceil(static_cast<double>(m) / kTile) * std::ceil(static_cast<double>(n) / kTile);
@@ -88,8 +94,18 @@ OpWork work_of(const Op& op, const GpuSpec& spec) {
   work.hbm_bytes = static_cast<double>(traffic.hbm() - (stays_in_l2 ? passing : 0));
   work.flops = op.flops();
   work.units = std::max(1.0, units_of(op));
+  if (const auto* matmul = std::get_if<MatmulShape>(&op.shape)) work.memory_slowdown = 1.0 / matmul->bandwidth_share;
+  if (const auto* score = std::get_if<PageScoreShape>(&op.shape)) {
+    if (score->summaries_in_l2 && 2 * traffic.summary_read < spec.l2_bytes) {
+      work.l2_bytes += std::exchange(work.hbm_bytes, 0.0);
+    }
+    const double rate = work.hbm_bytes > 0 ? kBlockBytesPerS : kBlockL2BytesPerS;
+    if (score->blocks > 0) {
+      work.least_memory_s = (work.hbm_bytes + work.l2_bytes) / (rate * static_cast<double>(score->blocks));
+    }
+  }
   if (const auto* attention = std::get_if<AttentionShape>(&op.shape)) {
-    work.dequantise_flops = dequantise_flops(attention->kv_dtype, 2 * attention->tokens_loaded * attention->head_dim);
+    work.dequantise_flops = attention->cuda_core_flops();
     work.unseen_visits = static_cast<double>(attention->masked ? attention->pages_loaded * (attention->window - 1)
                                                                : attention->unseen_visits);
   }
@@ -191,7 +207,8 @@ void Pricer::price_link(const Op& op, const KindEntry& entry, const OpWork& work
     price.bound = Bound::interconnect;
   } else if (op.kind() == OpKind::host_compute) {
     price.fixed_s = entry.roofline.fixed_s;
-    link_s = std::max(static_cast<double>(traffic.host_memory) / profile_.host_memory_bytes_per_s,
+    const double reached = std::get<HostComputeShape>(op.shape).bandwidth_share;
+    link_s = std::max(static_cast<double>(traffic.host_memory) / (reached * profile_.host_memory_bytes_per_s),
                       work.flops / profile_.host_flops_per_s);
     share = &price.host_share;
     price.bound = Bound::host;

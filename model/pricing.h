@@ -65,7 +65,9 @@ struct OpWork {
   double flops = 0;
   double units =
       1;  // blocks that can run side by side: 128 x 128 output tiles of a product, (sequence, KV head) pairs else
-  double dequantise_flops = 0;  // on CUDA cores, to widen stored elements before the product
+  double dequantise_flops = 0;  // on CUDA cores beside the product (AttentionShape::cuda_core_flops)
+  double memory_slowdown = 1;   // of a kernel that cannot draw the bandwidth that its bytes would get
+  double least_memory_s = 0;    // of a kernel whose blocks are too few to draw the bandwidth
   double unseen_visits = 0;     // pages of attention that older queries are computed on
 };
 
@@ -99,6 +101,7 @@ struct Roofline {
     t.flops_s = work.flops * s_per_flop;
     const double ramp_s = work.hbm_bytes > 0 ? half_bandwidth_bytes * s_per_hbm_byte : 0.0;
     t.memory_s = (t.hbm_s + ramp_s + work.l2_bytes * s_per_l2_byte) * (1.0 + memory_half_units / work.units);
+    t.memory_s = std::max(t.memory_s * work.memory_slowdown, work.least_memory_s);
     const double engines_s = std::max(t.flops_s, work.dequantise_flops * s_per_dequantise_flop);
     t.compute_s = engines_s * (1.0 + compute_half_units / work.units);
     t.units_s = t.memory_s > 0 || t.compute_s > 0 ? s_per_unit * work.units : 0.0;

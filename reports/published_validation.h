@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "reports/json_text.h"
-#include "reports/published_row.h"
+#include "reports/published_question.h"
 
 namespace retrosim {
 
@@ -20,19 +20,25 @@ struct PublishedComparison {
 
 struct PublishedValidation {
   std::string file;
-  std::vector<PublishedComparison> compared;
+  std::vector<PublishedComparison> compared;  // latencies, rates and speed-ups
+  std::vector<PublishedComparison> sizes;     // bytes of caches and indices
+  std::vector<PublishedComparison> derived;   // rows that a parameter was derived from: they prove nothing
   std::vector<std::pair<PublishedRow, Unmapped>> unmapped;
-
-  /// Shares and medians over the compared rows; 0 when there are none.
-  double within_25() const;
-  double median_abs_error() const;
 };
+
+/// Share with an absolute relative error of at most a quarter, and the median of it; 0 when there are none.
+double within_25(const std::vector<PublishedComparison>& comparisons);
+double median_abs_error(const std::vector<PublishedComparison>& comparisons);
 
 /// Simulates every row that can be mapped, on the bundled profile of its GPU: the mean of 4 steps, so that selections
 /// that serve several steps are averaged. Throws InputError when the file cannot be read.
 PublishedValidation validate_published(const std::filesystem::path& file);
 
-/// Schema retrosim.validate-published/1: rows, mapped, within_25, median_abs_error, compared, unmapped with reasons.
+/// Schema retrosim.validate-published/2: rows, mapped, within_25 and median_abs_error over the compared rows (of which
+/// by_source gives the same per paper), then compared, sizes, derived, and unmapped with reasons.
 Json published_validation_json(const PublishedValidation& validation);
+
+/// Ours and theirs, row by row, and the reasons of what is not compared, as Markdown.
+std::string published_validation_markdown(const PublishedValidation& validation);
 
 }  // namespace retrosim

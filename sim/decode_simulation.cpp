@@ -18,9 +18,11 @@ DecodeSimulation::DecodeSimulation(const DecodeConfig& config, std::shared_ptr<c
 
 void DecodeSimulation::reconfigure(const DecodeConfig& config, std::shared_ptr<const Pricer> pricer) {
   validate(config);
+  // The gaps between operations are the GPU's, and how they are issued is the implementation's.
+  if (pricer != pricer_ || config.implementation.host_issue_s != config_.implementation.host_issue_s) {
+    simulator_.reset();
+  }
   config_ = config;
-  // The gaps between operations are the GPU's.
-  if (pricer != pricer_) simulator_.reset();
   pricer_ = std::move(pricer);
   schedule_ = nullptr;
 }
@@ -59,7 +61,7 @@ const SimulatedStep& DecodeSimulation::step(const StepDemand& demand) {
   }
   if (!simulator_) {
     const GpuProfile& gpu = pricer_->profile();
-    simulator_.emplace(graph_, gpu.graph_launch_s, gpu.graph_node_s);
+    simulator_.emplace(graph_, gpu.graph_launch_s, gpu.graph_node_s, false, config_.implementation.host_issue_s);
     prices_.resize(graph_.size());
   }
   last_ = {};

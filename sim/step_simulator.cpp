@@ -20,16 +20,22 @@ PerResource shares_of(const Price& price) {
 
 }  // namespace
 
-StepSimulator::StepSimulator(const StepGraph& graph, double graph_launch_s, double graph_node_s, bool always_queue)
+StepSimulator::StepSimulator(const StepGraph& graph, double graph_launch_s, double graph_node_s, bool always_queue,
+                             double host_issue_s)
     : graph_launch_(ps_from_seconds(graph_launch_s)),
       graph_node_(ps_from_seconds(graph_node_s)),
+      host_issue_(ps_from_seconds(host_issue_s)),
       always_queue_(always_queue),
       resources_(queue_) {
   const std::size_t size = graph.size();
   std::vector<std::pair<std::uint32_t, std::uint32_t>> edges;
   std::array<std::int64_t, kNumStreams> last{};
   last.fill(-1);
+  host_op_before_.assign(size, -1);
   for (std::uint32_t v = 0; v < size; ++v) {
+    const std::int64_t host_op = last[static_cast<std::size_t>(Stream::host)];
+    host_op_before_[v] = host_op;
+    if (host_issue_ > 0 && host_op >= 0) edges.emplace_back(static_cast<std::uint32_t>(host_op), v);
     for (const auto& edge : boost::make_iterator_range(boost::in_edges(v, graph.boost()))) {
       edges.emplace_back(static_cast<std::uint32_t>(boost::source(edge, graph.boost())), v);
     }
@@ -75,6 +81,7 @@ const StepSchedule& StepSimulator::run(std::span<const Price> prices) {
 void StepSimulator::run_serial(std::span<const Price> prices) {
   TimePs start = graph_launch_;
   for (std::size_t v = 0; v < prices.size(); ++v) {
+    start = std::max(start, static_cast<TimePs>(v + 1) * host_issue_);
     const TimePs end = start + ps_from_seconds(prices[v].latency_s());
     schedule_.ops[v] = {start, end};
     schedule_.latency = end;
@@ -104,7 +111,15 @@ void StepSimulator::run_events(std::span<const Price> prices) {
   check_conservation();
 }
 
+/// When the host has issued `op`; it must have ended its own operation before it.
+TimePs StepSimulator::issued(std::uint32_t op) const {
+  const std::int64_t host_op = host_op_before_[op];
+  const TimePs from = host_op >= 0 ? schedule_.ops[static_cast<std::size_t>(host_op)].end : 0;
+  return from + (static_cast<TimePs>(op) - host_op) * host_issue_;
+}
+
 void StepSimulator::begin(std::uint32_t op, TimePs start, const Price& price) {
+  if (host_issue_ > 0) start = std::max(start, issued(op));
   const Duration duration = duration_of(price);
   schedule_.ops[op].start = start;
   body_[op] = duration.body;

@@ -33,12 +33,18 @@ struct StepSchedule {
 /// the first ones `graph_launch_s` after the launch of the step. It first passes its fixed latency, during which it
 /// holds no resource, then its body, which shares the resources max-min fairly with the bodies on other streams.
 ///
+/// Without a CUDA graph the host issues the operations one by one in the order of the graph's vertices, `host_issue_s`
+/// each, and none begins before it was issued. The host does the work of Stream::host itself, so that what follows such
+/// an operation in that order is issued from its end on.
+///
 /// On a single stream nothing is shared and the schedule is a running sum: latency = graph_launch_s + sum of latencies
 /// + gaps, exactly (each term rounded to a picosecond). That case is computed directly, unless `always_queue` asks for
 /// the event queue, with equal results.
 class StepSimulator {
  public:
-  StepSimulator(const StepGraph& graph, double graph_launch_s, double graph_node_s, bool always_queue = false);
+  /// `host_issue_s` 0: one CUDA graph.
+  StepSimulator(const StepGraph& graph, double graph_launch_s, double graph_node_s, bool always_queue = false,
+                double host_issue_s = 0);
   StepSimulator(const StepSimulator&) = delete;
   StepSimulator& operator=(const StepSimulator&) = delete;
 
@@ -58,6 +64,7 @@ class StepSimulator {
   static Duration duration_of(const Price& price);
   void run_serial(std::span<const Price> prices);
   void run_events(std::span<const Price> prices);
+  TimePs issued(std::uint32_t op) const;
   void begin(std::uint32_t op, TimePs start, const Price& price);
   void begin_body(std::uint32_t op, const Price& price);
   void end(std::uint32_t op, std::span<const Price> prices);
@@ -65,6 +72,7 @@ class StepSimulator {
 
   TimePs graph_launch_;
   TimePs graph_node_;
+  TimePs host_issue_;
   bool single_stream_ = true;
   bool always_queue_;
   // Edges of the graph and the order of the streams: successors of v are successors_[first_[v]] ..
@@ -72,6 +80,7 @@ class StepSimulator {
   std::vector<std::uint32_t> first_;
   std::vector<std::uint32_t> successors_;
   std::vector<std::uint32_t> num_predecessors_;
+  std::vector<std::int64_t> host_op_before_;  // the latest operation on Stream::host before each; -1: none
   // State of a run.
   std::vector<std::uint32_t> waits_for_;
   std::vector<TimePs> body_;

@@ -29,10 +29,19 @@ struct AttentionShape {
   bool tracks_last_loaded = false;  // reads and stamps last_loaded of each loaded page
   std::int64_t num_splits = 1;      // KV splits per sequence and KV head
   DType kv_dtype = DType::bf16;
+  // On CUDA cores, once per query head: instructions per element of keys and values; 0: on tensor cores.
+  double instructions_per_element = 0;
 
   std::int64_t query_group() const { return num_q_heads / num_kv_heads; }
   /// Partial results: one value row and one log-sum-exp per split, query row and head, in float32.
   std::int64_t partial_bytes() const { return num_splits * rows * num_q_heads * (head_dim + 1) * 4; }
+  /// Operations on CUDA cores beside the products, a multiply-add counted as two: widening stored elements, or all of a
+  /// kernel that does not use tensor cores.
+  double cuda_core_flops() const {
+    const std::int64_t elements = 2 * tokens_loaded * head_dim;
+    if (instructions_per_element <= 0) return dequantise_flops(kv_dtype, elements);
+    return 2.0 * instructions_per_element * static_cast<double>(query_group() * elements);
+  }
   Traffic bytes_moved() const {
     return {.kv_read = kv_bytes(kv_dtype, tokens_loaded, head_dim),
             .other_read = rows * num_q_heads * head_dim * 2 + pages_loaded * (tracks_last_loaded ? 12 : 8),

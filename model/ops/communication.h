@@ -43,6 +43,7 @@ struct DeviceToHostShape {
 struct HostComputeShape {
   std::int64_t bytes = 0;
   double operations = 0;
+  double bandwidth_share = 1;  // of the host's streaming bandwidth that its accesses reach
 
   Traffic bytes_moved() const { return {.host_memory = bytes}; }
   double flops() const { return operations; }

@@ -17,6 +17,7 @@ struct MatmulShape {
   DType activation_dtype = DType::bf16;
   std::int64_t num_groups = 1;
   bool bias = false;
+  double bandwidth_share = 1;  // of the bandwidth that products with 16-bit weights reach
 
   std::int64_t weight_bytes() const { return num_groups * bytes_of(weight_dtype, n * k); }
   Traffic bytes_moved() const {

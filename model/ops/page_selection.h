@@ -15,6 +15,8 @@ struct PageScoreShape {
   std::int64_t num_q_heads = 0;
   std::int64_t num_kv_heads = 0;
   std::int64_t head_dim = 0;
+  std::int64_t blocks = 0;       // of a kernel that is not split along the pages; 0: enough to fill the GPU
+  bool summaries_in_l2 = false;  // where they fit: the same layer was scored just before
 
   Traffic bytes_moved() const {
     return {.summary_read = 2 * pages * num_kv_heads * head_dim * 2,

@@ -75,8 +75,7 @@ class ArkvalePolicy final : public Policy {
     const LayerCounts c(layer);
     const std::int64_t best = pages_ranked(layer.num_pages, layer.config.page_size);
     const std::int64_t pages = c.b * layer.num_pages;
-    graph.add(PageScoreShape{.pages = pages, .batch = c.b, .num_q_heads = c.hq, .num_kv_heads = c.hk, .head_dim = c.d},
-              "page_score", layer.layer);
+    graph.add(page_score_shape(layer, pages, c.hq, c.hk), "page_score", layer.layer);
     graph.add(
         CachePassShape{
             .other_read = pages * c.hq * 2, .other_write = pages * 2, .operations = static_cast<double>(pages * c.hq)},

@@ -42,6 +42,20 @@ struct LayerCounts {
   std::int64_t weights() const { return b * hq * attended * kWeightBytes; }
 };
 
+/// Min/max scores of `pages` summaries per KV head for `q_heads` query heads over `kv_heads`, by the implementation's
+/// kernel.
+inline PageScoreShape page_score_shape(const LayerContext& layer, std::int64_t pages, std::int64_t q_heads,
+                                       std::int64_t kv_heads) {
+  const Implementation& implementation = layer.config.implementation;
+  return {.pages = pages,
+          .batch = layer.config.batch,
+          .num_q_heads = q_heads,
+          .num_kv_heads = kv_heads,
+          .head_dim = layer.config.llm.head_dim,
+          .blocks = implementation.splits_page_score ? 0 : layer.config.batch * q_heads,
+          .summaries_in_l2 = implementation.repeats_one_layer};
+}
+
 inline std::int64_t pages_of(std::int64_t tokens, std::int64_t page_size) {
   return (tokens + page_size - 1) / page_size;
 }

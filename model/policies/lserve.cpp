@@ -11,8 +11,8 @@
 // made.
 #include <array>
 
+#include "model/policies/kept_list.h"
 #include "model/policies/layer_counts.h"
-#include "model/policies/recalling.h"
 
 namespace retrosim {
 namespace {
@@ -49,20 +49,7 @@ class LServePolicy final : public Policy {
 
   void select_next(const RankedPages& ranked, int page_size, SelectionMemory& memory,
                    std::vector<PageId>& out) const override {
-    const std::int64_t count = pages_selected(ranked.num_pages, page_size);
-    const std::int64_t step = ranked.position >= 0 ? ranked.position : memory.steps;
-    if (memory.steps == 0 || step % interval_ == 0) {
-      select_with_always_kept(ranked, 0, 1, count, out);  // the newest page, then the best in order
-    } else {
-      out = memory.kept;
-      for (std::int64_t page = memory.num_pages; page < ranked.num_pages; ++page) {
-        out.insert(out.begin(), static_cast<PageId>(page));
-      }
-      out.resize(static_cast<std::size_t>(count));
-    }
-    memory.kept = out;
-    memory.num_pages = ranked.num_pages;
-    ++memory.steps;
+    select_every(interval_, pages_selected(ranked.num_pages, page_size), ranked, memory, out);
   }
 
   void add_selection_ops(const LayerContext& layer, StepGraphBuilder& graph) const override {
@@ -72,12 +59,7 @@ class LServePolicy final : public Policy {
     if (selected == layer.num_pages || layer.position % interval_ != 0 || dense == 0) return;
     const std::int64_t logical = c.b * pages_of(c.context, std::min(kLogicalPage, c.page_size));
     const std::int64_t pages = c.b * layer.num_pages;
-    graph.add(PageScoreShape{.pages = logical,
-                             .batch = c.b,
-                             .num_q_heads = dense * (c.hq / c.hk),
-                             .num_kv_heads = dense,
-                             .head_dim = c.d},
-              "page_score", layer.layer);
+    graph.add(page_score_shape(layer, logical, dense * (c.hq / c.hk), dense), "page_score", layer.layer);
     graph.add(CachePassShape{.other_read = logical * dense * 4,
                              .other_write = pages * dense * 4,
                              .operations = static_cast<double>(logical * dense)},

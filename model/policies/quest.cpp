@@ -5,7 +5,7 @@
 
 #include "model/error.h"
 #include "model/policy.h"
-#include "model/step_graph.h"
+#include "model/policies/layer_counts.h"
 
 namespace retrosim {
 namespace {
@@ -46,12 +46,8 @@ class QuestPolicy final : public Policy {
     const std::int64_t batch = layer.config.batch;
     const std::int64_t selected = pages_selected(layer.num_pages, layer.config.page_size);
     if (selected == layer.num_pages) return;
-    graph.add(PageScoreShape{.pages = batch * layer.num_pages,
-                             .batch = batch,
-                             .num_q_heads = layer.q_heads,
-                             .num_kv_heads = layer.kv_heads,
-                             .head_dim = layer.config.llm.head_dim},
-              "page_score", layer.layer);
+    graph.add(page_score_shape(layer, batch * layer.num_pages, layer.q_heads, layer.kv_heads), "page_score",
+              layer.layer);
     graph.add(TopKShape{.pages = batch * layer.num_pages,
                         .selected = batch * selected,
                         .batch = batch,

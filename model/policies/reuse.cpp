@@ -6,8 +6,8 @@
 // RetroAttention finds unseen pages only in steps that make a new list.
 #include <algorithm>
 
+#include "model/policies/kept_list.h"
 #include "model/policies/layer_counts.h"
-#include "model/policies/recalling.h"
 
 namespace retrosim {
 namespace {
@@ -36,30 +36,14 @@ class ReusePolicy final : public Policy {
 
   void select_next(const RankedPages& ranked, int page_size, SelectionMemory& memory,
                    std::vector<PageId>& out) const override {
-    const std::int64_t count = pages_selected(ranked.num_pages, page_size);
-    const std::int64_t step = ranked.position >= 0 ? ranked.position : memory.steps;
-    if (memory.steps == 0 || step % interval_ == 0) {
-      select_with_always_kept(ranked, 0, 1, count, out);  // the open page, then the best in order
-    } else {
-      out = memory.kept;
-      for (std::int64_t page = memory.num_pages; page < ranked.num_pages; ++page) {
-        out.insert(out.begin(), static_cast<PageId>(page));
-      }
-      out.resize(static_cast<std::size_t>(count));
-    }
-    memory.kept = out;
-    memory.num_pages = ranked.num_pages;
-    ++memory.steps;
+    select_every(interval_, pages_selected(ranked.num_pages, page_size), ranked, memory, out);
   }
 
   void add_selection_ops(const LayerContext& layer, StepGraphBuilder& graph) const override {
     const LayerCounts c(layer);
     const std::int64_t selected = pages_selected(layer.num_pages, layer.config.page_size);
     if (selected == layer.num_pages || layer.position % interval_ != 0) return;
-    graph.add(
-        PageScoreShape{
-            .pages = c.b * layer.num_pages, .batch = c.b, .num_q_heads = c.hq, .num_kv_heads = c.hk, .head_dim = c.d},
-        "page_score", layer.layer);
+    graph.add(page_score_shape(layer, c.b * layer.num_pages, c.hq, c.hk), "page_score", layer.layer);
     graph.add(TopKShape{.pages = c.b * layer.num_pages, .selected = c.b * selected, .batch = c.b, .num_kv_heads = c.hk},
               "top_k", layer.layer);
   }

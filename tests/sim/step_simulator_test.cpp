@@ -113,6 +113,36 @@ TEST(StepSimulator, TwoStreamsThatShareHbmSlowEachOtherDown) {
   EXPECT_EQ(schedule.ops[1].end, us(200));
 }
 
+TEST_P(SingleStream, WithoutAGraphTheHostIssuesOneOperationAtATime) {
+  // Issued at 8, 16 and 24; launch of the step at 10, gaps of 1. The first runs 10..15. The second is issued at 16, as
+  // the GPU is free: 16..40. The third was issued at 24 and follows the second: 41..42.
+  Steps steps;
+  steps.add(Stream::compute, price(0, 5));
+  steps.add(Stream::compute, price(0, 24));
+  steps.add(Stream::compute, price(0, 1));
+  StepSimulator simulator(steps.graph, 10 * kUs, 1 * kUs, GetParam(), 8 * kUs);
+  const StepSchedule& schedule = simulator.run(steps.prices);
+  EXPECT_EQ(schedule.ops[0].start, us(10));
+  EXPECT_EQ(schedule.ops[1].start, us(16));
+  EXPECT_EQ(schedule.ops[2].start, us(41));
+  EXPECT_EQ(schedule.latency, us(42));
+}
+
+TEST(StepSimulator, AHostThatComputesIssuesNothing) {
+  // The host issues op 0 at 5, works on its own operation from 12 (after op 0 ended at 11 and a gap of 1) to 32, and
+  // issues op 2 at 37: it runs 37..38.
+  Steps steps;
+  const auto first = steps.add(Stream::compute, price(0, 6));
+  steps.add_after(first, Stream::host, price(20, 0));
+  steps.add(Stream::compute, price(0, 1));
+  StepSimulator simulator(steps.graph, 0, 1 * kUs, false, 5 * kUs);
+  const StepSchedule& schedule = simulator.run(steps.prices);
+  EXPECT_EQ(schedule.ops[1].start, us(12));
+  EXPECT_EQ(schedule.ops[1].end, us(32));
+  EXPECT_EQ(schedule.ops[2].start, us(37));
+  EXPECT_EQ(schedule.latency, us(38));
+}
+
 TEST(StepSimulator, FixedLatencyHoldsNoResource) {
   // The second waits 30 us before its body; until then the first runs at full speed (30 of 100 done). Then both at 1/2:
   // the second's 20 take 40, to 70, while the first does 20 more. Its last 50 run alone, to 120.
