@@ -36,8 +36,8 @@ TEST_P(ProfileOfBundledGpu, SurvivesARoundTripAndCanPrice) {
   EXPECT_EQ(to_json_text(parse_gpu_profile(text, "again")), text);
   const Price price = Pricer(profile).price({.shape = MatmulShape{.m = 1, .n = 4096, .k = 4096}});
   EXPECT_GT(price.latency_s(), 0);
-  // Two GPUs have a profile of their own; the others borrow the H100's efficiencies.
-  const bool has_own_profile = GetParam() == "h100-sxm" || GetParam() == "rtx-4090";
+  // Three GPUs have a profile of their own; the others borrow from one of their compute capability, else from the H100.
+  const bool has_own_profile = GetParam() == "h100-sxm" || GetParam() == "rtx-4090" || GetParam() == "a100-sxm";
   EXPECT_EQ(price.provenance == Provenance::transferred, !has_own_profile);
 }
 
@@ -61,15 +61,24 @@ TEST(GpuProfile, StatesWhatWasMeasuredAndHowWell) {
 
 TEST(GpuProfile, TransferScalesWithTheDatasheetAndClaimsNothing) {
   const GpuProfile h100 = find_gpu_profile("h100-sxm");
-  const GpuProfile a100 = find_gpu_profile("a100-sxm");
+  const GpuProfile a6000 = find_gpu_profile("rtx-a6000");
   // PCIe gen 4 (32 GB/s) against gen 5 (64 GB/s).
-  EXPECT_DOUBLE_EQ(a100.pcie_h2d_bytes_per_s, h100.pcie_h2d_bytes_per_s / 2);
-  EXPECT_DOUBLE_EQ(a100.l2_bandwidth_bytes_per_s, h100.l2_bandwidth_bytes_per_s * (108 * 1410.0) / (132 * 1980.0));
-  for (const auto& [key, kind] : a100.kinds) {
+  EXPECT_DOUBLE_EQ(a6000.pcie_h2d_bytes_per_s, h100.pcie_h2d_bytes_per_s / 2);
+  EXPECT_DOUBLE_EQ(a6000.l2_bandwidth_bytes_per_s, h100.l2_bandwidth_bytes_per_s * (84 * 1800.0) / (132 * 1980.0));
+  for (const auto& [key, kind] : a6000.kinds) {
     EXPECT_FALSE(kind.measured) << key;
     EXPECT_EQ(kind.hold_out.samples, 0) << key;
     EXPECT_THAT(kind.source, HasSubstr("transferred from h100-sxm"));
   }
+}
+
+TEST(GpuProfile, BorrowsFromAGpuOfItsComputeCapability) {
+  const GpuProfile a100 = find_gpu_profile("a100-sxm");
+  const GpuProfile pcie = find_gpu_profile("a100-pcie");
+  const auto& products = pcie.kinds.at("matmul.bfloat16");
+  EXPECT_FALSE(products.measured);
+  EXPECT_EQ(products.hbm_efficiency.value, a100.kinds.at("matmul.bfloat16").hbm_efficiency.value);
+  EXPECT_THAT(products.source, HasSubstr("transferred from a100-sxm"));
 }
 
 TEST(GpuProfile, RefusesUnknownKeysOtherVersionsAndNonsense) {

@@ -53,7 +53,8 @@ TEST(Implementation, AnUnsplitScoreIsHeldBackByItsBlocks) {
   const StepGraph graph = build_decode_step(config, demand_without_unseen(config));
   const Pricer pricer(find_gpu_profile("h100-sxm"));
   const Price price = pricer.price(first(graph, OpKind::page_score));
-  EXPECT_NEAR(price.body_s, 1024.0 * 32 * 2 * 128 * 2 / (32 * 19.5e9), 0.2e-6);
+  // Within 1 %: the corner of the roofline is rounded.
+  EXPECT_NEAR(price.body_s / (1024.0 * 32 * 2 * 128 * 2 / (32 * 19.5e9)), 1, 0.01);
 }
 
 TEST(Implementation, FourBitWeightsStreamAtTheirOwnRate) {
