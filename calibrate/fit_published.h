@@ -1,4 +1,5 @@
-// First profiles of the H100 and of other GPUs with published tables: fitted from measurements that others made and published, not from ours.
+// First profiles of the H100 and of other GPUs with published tables: fitted from measurements that others made and
+// published, not from ours.
 #pragma once
 
 #include <filesystem>

@@ -4,8 +4,8 @@
 #include <string>
 
 #include "model/error.h"
-#include "model/policy.h"
 #include "model/policies/layer_counts.h"
+#include "model/policy.h"
 
 namespace retrosim {
 namespace {
