@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "calibrate/csv_rows.h"
+#include "calibrate/op_table.h"
 #include "calibrate/roofline_fit.h"
 #include "model/error.h"
 #include "model/file_hash.h"
@@ -30,7 +31,6 @@ class LayerFitter {
   PublishedFit run();
 
  private:
-  OpShape shape_of(const std::string& layer, std::int64_t rows, std::int64_t tp) const;
   void read_layers();
   void fit_kind(OpKind kind, bool product);
   void fit_attention();
@@ -56,33 +56,6 @@ void fit_also(FitPlan& plan, Parameter parameter, double start) {
   plan.fitted[index(parameter)] = true;
 }
 
-OpShape LayerFitter::shape_of(const std::string& layer, std::int64_t rows, std::int64_t tp) const {
-  const std::int64_t hidden = llm_.hidden_size;
-  const std::int64_t head = llm_.head_dim;
-  const std::int64_t q = llm_.num_q_heads / tp;
-  const std::int64_t kv = std::max<std::int64_t>(1, llm_.num_kv_heads / tp);
-  const std::int64_t intermediate = llm_.intermediate_size / tp;
-  const auto product = [&](std::int64_t n, std::int64_t k) { return MatmulShape{.m = rows, .n = n, .k = k}; };
-  if (layer == "qkv_proj") return product((q + 2 * kv) * head, hidden);
-  if (layer == "o_proj") return product(hidden, q * head);
-  if (layer == "gate_up_proj") return product(2 * intermediate, hidden);
-  if (layer == "down_proj") return product(hidden, intermediate);
-  if (layer == "lm_head") return product(llm_.vocab_size / tp, hidden);
-  if (layer == "layernorm" || layer == "final_layernorm") {
-    return RmsNormShape{.rows = rows, .hidden_size = hidden, .adds_residual = true};
-  }
-  if (layer == "rotary_emb") {
-    return RopeAppendShape{.rows = rows, .rows_appended = rows, .num_q_heads = q, .num_kv_heads = kv, .head_dim = head};
-  }
-  if (layer == "act_fn") return SiluMulShape{.rows = rows, .intermediate_size = intermediate};
-  if (layer == "embedding") return EmbeddingShape{.rows = rows, .hidden_size = hidden};
-  if (layer == "sampler") return SampleShape{.rows = rows, .vocab_size = llm_.vocab_size};
-  throw InputError(
-      layers_file_.string(), "layer", layer,
-      "qkv_proj, o_proj, gate_up_proj, down_proj, lm_head, layernorm, final_layernorm, rotary_emb, act_fn, "
-      "embedding or sampler");
-}
-
 LatencySample LayerFitter::sample(const std::string& label, const std::string& regime, const OpWork& work, double us,
                                   double offset_s) const {
   return {.work = work,
@@ -101,7 +74,7 @@ void LayerFitter::read_layers() {
     if (rows.text("gpu") != first_gpu) throw InputError(rows.where(), "gpu", rows.text("gpu"), first_gpu);
     const std::int64_t m = rows.integer("tokens_or_sequences_M");
     const std::string& layer = rows.text("layer");
-    const Op op{.shape = shape_of(layer, m, rows.integer("tp"))};
+    const Op op{.shape = vllm_layer_shape(llm_, layer, m, rows.integer("tp"), layers_file_.string())};
     const std::string regime = m <= 16 ? "rows 1 to 16" : m <= 128 ? "rows 17 to 128" : "rows above 128";
     samples_[op.kind()].push_back(
         sample(layer + " " + std::to_string(m), regime, work_of(op, spec_), rows.positive("time_us"), 0));

@@ -14,6 +14,7 @@ void add_report(CLI::App& app);
 void add_compare(CLI::App& app);
 void add_serve(CLI::App& app);
 void add_validate(CLI::App& app);
+void add_validate_ops(CLI::App& validate);
 void add_plan(CLI::App& app);
 void add_sweep(CLI::App& app);
 void add_chart(CLI::App& app);
@@ -24,11 +25,14 @@ void add_trace_stats(CLI::App& trace);
 void add_fidelity(CLI::App& app);
 void add_calibrate(CLI::App& app);
 void add_calibrate_vllm_layers(CLI::App& calibrate);
+void add_calibrate_fit(CLI::App& calibrate);
 void add_gpus(CLI::App& app);
 void add_llms(CLI::App& app);
 
 /// The policies, for --help.
 std::string policy_help();
+/// --gpu, --profile and --set.
+void add_gpu_flags(CLI::App& command, SimulationRequest& request);
 
 /// The flags that say what is to be simulated, shared by `simulate` and `report`.
 void add_simulation_flags(CLI::App& command, SimulationRequest& request);
@@ -38,5 +42,8 @@ void print(std::string_view text);
 
 /// Writes "retrosim: warning: <text>" to stderr.
 void warn(std::string_view text);
+
+/// Writes "retrosim: <text>" to stderr.
+void progress(std::string_view text);
 
 }  // namespace retrosim::cli

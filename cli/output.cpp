@@ -14,4 +14,8 @@ void warn(std::string_view text) {
   std::fprintf(stderr, "retrosim: warning: %.*s\n", static_cast<int>(text.size()), text.data());
 }
 
+void progress(std::string_view text) {
+  std::fprintf(stderr, "retrosim: %.*s\n", static_cast<int>(text.size()), text.data());
+}
+
 }  // namespace retrosim::cli

@@ -10,8 +10,7 @@ void add_target_flags(CLI::App& command, ServingRequest& request) {
   CLI::App* target = command.add_option_group("Target");
   target->add_option("--llm", simulation.llm, "Model: bundled name (see `retrosim llms`), config.json or its folder")
       ->required();
-  target->add_option("--gpu", simulation.gpu, "GPU: bundled name (see `retrosim gpus`), spec or profile JSON");
-  target->add_option("--profile", simulation.profile, "Calibrated GPU profile JSON, instead of the bundled one");
+  add_gpu_flags(*target, simulation);
   target->add_option("--kv-cache-dtype", simulation.kv_cache_dtype, "auto, bfloat16, float16, fp8, int8, int4")
       ->capture_default_str();
 }

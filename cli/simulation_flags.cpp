@@ -9,14 +9,23 @@ std::string policy_help() {
   return help + "or retro: quest with window 2";
 }
 
+void add_gpu_flags(CLI::App& command, SimulationRequest& request) {
+  command.add_option("--gpu", request.gpu, "GPU: bundled name (see `retrosim gpus`), spec or profile JSON");
+  command.add_option("--profile", request.profile, "Calibrated GPU profile JSON, instead of the bundled one");
+  command
+      .add_option("--set", request.gpu_settings,
+                  "What if: KEY=NUMBER of the GPU's spec, e.g. hbm_bandwidth_bytes_per_s=4e12; may be repeated")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
 void add_simulation_flags(CLI::App& command, SimulationRequest& request) {
   const auto group = [&](const char* name) { return command.add_option_group(name); };
 
   CLI::App* target = group("Target");
   target->add_option("--llm", request.llm, "Model: bundled name (see `retrosim llms`), config.json or its folder")
       ->required();
-  target->add_option("--gpu", request.gpu, "GPU: bundled name (see `retrosim gpus`), spec or profile JSON");
-  target->add_option("--profile", request.profile, "Calibrated GPU profile JSON, instead of the bundled one");
+  add_gpu_flags(*target, request);
   target->add_option("--context", request.context, "Tokens in the KV cache, the current one included")
       ->capture_default_str();
   target->add_option("--batch", request.batch, "Sequences decoded together")->capture_default_str();

@@ -88,6 +88,7 @@ void add_validate(CLI::App& app) {
   add_requests(*validate);
   add_serving(*validate);
   add_published(*validate);
+  add_validate_ops(*validate);
 }
 
 }  // namespace retrosim::cli

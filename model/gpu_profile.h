@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "model/gpu_spec.h"
+#include "model/latency_table.h"
 #include "model/op.h"
 
 namespace retrosim {
@@ -53,13 +54,17 @@ struct RegimeHoldOut {
 
 /// Calibrated roofline of one operation kind (see pricing.h for the formula).
 struct KindProfile {
-  Fitted fixed_latency_s;       // per launch, before bytes or FLOPs count; without graph_node_s
-  Fitted hbm_efficiency;        // sustained share of the datasheet bandwidth, (0, 1]
-  Fitted compute_efficiency;    // sustained share of the engine's peak, (0, 1]
-  Fitted half_bandwidth_bytes;  // bytes per launch at which half of that bandwidth is reached (ramp-up), >= 0
-  Fitted memory_half_units;     // work units at which half of the bandwidth is reached (too few blocks), >= 0
-  Fitted compute_half_units;    // work units at which half of the compute rate is reached, >= 0
-  Fitted unit_latency_s;        // serial time of one work unit on its SM, >= 0
+  Fitted fixed_latency_s;            // per launch, before bytes or FLOPs count; without graph_node_s
+  Fitted hbm_efficiency;             // sustained share of the datasheet bandwidth, (0, 1]
+  Fitted compute_efficiency;         // sustained share of the engine's peak, (0, 1]
+  Fitted half_bandwidth_bytes;       // bytes per launch at which half of that bandwidth is reached (ramp-up), >= 0
+  Fitted memory_half_units;          // work units at which half of the bandwidth is reached (too few blocks), >= 0
+  Fitted compute_half_units;         // work units at which half of the compute rate is reached, >= 0
+  Fitted unit_latency_s;             // serial time of one work unit on its SM, >= 0
+  std::vector<LatencyTable> tables;  // factors on the roofline's time, multiplied; none: the formula alone
+  // What a launch saves (below 0: costs) in a step beside a chain of its like, from which the rest is fitted: it starts
+  // while the kernel before it ends.
+  double step_overlap_s = 0;
   Domain domain;
   HoldOut hold_out;
   std::vector<RegimeHoldOut> by_regime;
@@ -107,7 +112,8 @@ GpuProfile parse_gpu_profile(std::string_view json_text, std::string_view origin
 std::string to_json_text(const GpuProfile& profile);
 
 /// Datasheet of `spec` with the efficiencies and latencies of `donor`; link and L2 bandwidths keep their share of the
-/// datasheet's (L2: of SMs times clock). Every kind is marked as not measured.
+/// datasheet's (L2: of SMs times clock), and the share of HBM bandwidth that is sustained follows the GPU's generation
+/// (one factor each). Every kind is marked as not measured.
 GpuProfile transfer_profile(const GpuSpec& spec, const GpuProfile& donor);
 
 }  // namespace retrosim

@@ -1,5 +1,7 @@
 // GpuProfile to and from JSON, schema retrosim.gpu-profile/1.
+#include <algorithm>
 #include <cmath>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "model/error.h"
@@ -109,11 +111,47 @@ Json to_json(const std::vector<SampledShape>& shapes) {
   return {{"bytes", bytes}, {"flops", flops}, {"units", units}};
 }
 
+constexpr std::size_t kMaxGridPoints = 1 << 16;
+constexpr double kMaxLogFactor = 5;
+
+LatencyTable read_table(const JsonReader& reader) {
+  std::vector<LatencyTable::Axis> axes;
+  std::size_t points = 1;
+  for (const JsonReader& axis : reader.objects("axes")) {
+    axes.push_back(
+        {.axis = parse_shape_axis(axis.string("axis"), axis.path_of("axis")), .knots = axis.numbers("log2_1p_knots")});
+    const std::vector<double>& knots = axes.back().knots;
+    const bool ascends = std::ranges::adjacent_find(knots, std::ranges::greater_equal{}) == knots.end();
+    if (knots.empty() || !ascends) axis.fail("log2_1p_knots", "ascending numbers");
+    points *= knots.size();
+    if (points > kMaxGridPoints) axis.fail("log2_1p_knots", "a grid of at most 65536 points");
+    axis.finish();
+  }
+  std::vector<double> factors = reader.numbers("log_factors");
+  if (axes.empty() || axes.size() > LatencyTable::kMaxAxes) reader.fail("axes", "one to three axes");
+  const bool sane = std::ranges::all_of(factors, [](double f) { return std::abs(f) <= kMaxLogFactor; });
+  if (factors.size() != points || !sane) reader.fail("log_factors", "one number in [-5, 5] per grid point");
+  reader.finish();
+  return {std::move(axes), std::move(factors)};
+}
+
+Json to_json(const LatencyTable& table) {
+  Json json{{"axes", Json::array()}, {"log_factors", table.log_factors()}};
+  for (const LatencyTable::Axis& axis : table.axes()) {
+    json["axes"].push_back({{"axis", name_of(axis.axis)}, {"log2_1p_knots", axis.knots}});
+  }
+  return json;
+}
+
 KindProfile read_kind(const JsonReader& reader) {
   KindProfile kind;
   for (const FittedField& field : kFitted) {
     kind.*field.member = read_fitted(reader.object(field.key), field.min, field.max);
   }
+  if (reader.has("tables")) {
+    for (const JsonReader& table : reader.objects("tables")) kind.tables.push_back(read_table(table));
+  }
+  kind.step_overlap_s = reader.number_or("step_overlap_s", 0, -1, 1);
   const JsonReader domain = reader.object("domain");
   kind.domain = {.min_bytes = domain.number("min_bytes", 0, kMaxBytes),
                  .max_bytes = domain.number("max_bytes", 0, kMaxBytes),
@@ -139,6 +177,8 @@ Json to_json(const KindProfile& kind) {
     const Fitted& fitted = kind.*field.member;
     json[field.key] = {{"value", fitted.value}, {"low", fitted.low}, {"high", fitted.high}};
   }
+  for (const LatencyTable& table : kind.tables) json["tables"].push_back(to_json(table));
+  if (kind.step_overlap_s != 0) json["step_overlap_s"] = kind.step_overlap_s;
   json["domain"] = {{"min_bytes", kind.domain.min_bytes},
                     {"max_bytes", kind.domain.max_bytes},
                     {"min_flops", kind.domain.min_flops},

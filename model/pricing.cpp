@@ -166,6 +166,8 @@ Pricer::KindEntry Pricer::make_entry(const KindProfile& kind, OpKind op, DType d
   const double peak = on_tensor_cores ? spec.peak_flops_per_s(dtype) : spec.cuda_core_flops_per_s;
   entry.roofline = make_roofline(kind, spec, peak, profile_.l2_bandwidth_bytes_per_s);
   if (op == OpKind::attention) entry.roofline.s_per_unseen_visit = profile_.unseen_visit_s / spec.sm_count;
+  entry.tables = kind.tables;
+  entry.step_overlap_s = kind.step_overlap_s;
   entry.domain = kind.domain;
   entry.measured = kind.measured && !borrowed;
   const std::uint64_t capacity = std::bit_ceil(2 * kind.sampled_shapes.size() + 1);
@@ -243,8 +245,15 @@ Price Pricer::price(const Op& op) const {
     return price;
   }
   const Roofline::Terms terms = entry.roofline.terms(work);
-  price.fixed_s = entry.roofline.fixed_s;
-  price.body_s = terms.body_s;
+  double log_factor = 0;
+  for (const LatencyTable& table : entry.tables) log_factor += table.log_factor(op, profile_.spec.sm_count);
+  const double factor = log_factor == 0 ? 1.0 : std::exp(log_factor);
+  price.fixed_s = entry.roofline.fixed_s * factor;
+  price.body_s = terms.body_s * factor;
+  // Of the fixed part first; an operation that is all overlap takes no time.
+  const double late_s = price.fixed_s - entry.step_overlap_s;
+  price.fixed_s = std::max(0.0, late_s);
+  price.body_s = std::max(0.0, price.body_s + std::min(0.0, late_s));
   if (price.body_s > 0) {
     price.hbm_share = std::min(1.0, terms.hbm_s / price.body_s);
     (engine == Engine::tensor_core ? price.tensor_share : price.cuda_share) =

@@ -7,8 +7,12 @@
 //             0)
 //   compute = max(flops / (compute_efficiency * peak),
 //                 dequantise_flops / (compute_efficiency * CUDA-core peak)) * (1 + compute_half_units / units)
-//   latency = fixed_latency + (memory^4 + compute^4)^(1/4) + unit_latency * units / SMs
-//             + unseen_visit * (older queries' pages) / SMs
+//   latency = [fixed_latency + (memory^4 + compute^4)^(1/4) + unit_latency * units / SMs
+//              + unseen_visit * (older queries' pages) / SMs] * product of the kind's tables at the operation's shape
+//             - step_overlap
+//
+// The tables (latency_table.h) hold what the physical terms leave of measured times: the steps of tiles, waves and
+// split-K, and how many rows share a page. A profile fitted to few samples has none.
 //
 // (b + h) / B is Hockney's half-performance law in bytes, 1 + h / u the same in parallel work: few blocks cannot fill
 // the memory pipes. The fourth power rounds the corner of the roofline (1.19 at the ridge, 1.01 at a factor of two
@@ -142,6 +146,8 @@ class Pricer {
     Roofline roofline;
     Domain domain;
     bool measured = false;
+    std::vector<LatencyTable> tables;
+    double step_overlap_s = 0;
     std::uint64_t shape_mask = 0;
     std::vector<std::uint64_t> shapes;  // open-addressing set of shape cells, 0 is empty
   };

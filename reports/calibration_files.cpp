@@ -1,5 +1,9 @@
 #include "reports/calibration_files.h"
 
+#include <algorithm>
+#include <cmath>
+
+#include "calibrate/roofline_fit.h"
 #include "reports/format.h"
 #include "reports/output_file.h"
 #include "reports/table.h"
@@ -8,6 +12,18 @@ namespace retrosim {
 namespace {
 
 Json fitted_json(const Fitted& fitted) { return {{"value", fitted.value}, {"low", fitted.low}, {"high", fitted.high}}; }
+
+Json errors_json(const std::vector<double>& predicted, const std::vector<double>& measured) {
+  const HoldOut errors = error_summary(predicted, measured);
+  double worst = 0;
+  for (std::size_t i = 0; i < predicted.size(); ++i) worst = std::max(worst, std::abs(predicted[i] / measured[i] - 1));
+  return {{"rows", errors.samples},
+          {"mape", errors.mape},
+          {"median_abs_error", errors.median_abs_error},
+          {"p95_abs_error", errors.p95_abs_error},
+          {"bias", errors.bias},
+          {"worst_abs_error", worst}};
+}
 
 }  // namespace
 
@@ -44,6 +60,39 @@ Json calibration_json(const PublishedFit& fit) {
           {"gpu", fit.profile.spec.name},
           {"provenance", fit.profile.provenance},
           {"kinds", std::move(kinds)}};
+}
+
+Json calibration_fit_json(const CalibrationFit& fit) {
+  Json json = calibration_json(fit.ops);
+  std::vector<double> predicted;
+  std::vector<double> naive;
+  std::vector<double> measured;
+  for (const FitResidual& residual : fit.ops.residuals) {
+    if (!residual.held_out) continue;
+    predicted.push_back(residual.predicted_us);
+    naive.push_back(residual.naive_us);
+    measured.push_back(residual.measured_us);
+  }
+  json["ops"] = {{"held_out", errors_json(predicted, measured)}, {"naive_roofline", errors_json(naive, measured)}};
+  for (const bool held_out : {true, false}) {
+    std::vector<double> with_overlap;
+    std::vector<double> sums;
+    std::vector<double> steps;
+    for (const StepResidual& step : fit.steps) {
+      if (step.held_out != held_out) continue;
+      with_overlap.push_back(step.predicted_us);
+      sums.push_back(step.sum_us);
+      steps.push_back(step.measured_us);
+    }
+    json["steps"][held_out ? "held_out" : "fitted"] = {{"predicted", errors_json(with_overlap, steps)},
+                                                       {"sum_of_chains", errors_json(sums, steps)}};
+  }
+  Json overlaps = Json::object();
+  for (const auto& [key, kind] : fit.ops.profile.kinds) {
+    if (kind.step_overlap_s != 0) overlaps[key] = kind.step_overlap_s;
+  }
+  json["step_overlap_s"] = std::move(overlaps);
+  return json;
 }
 
 std::string calibration_text(const PublishedFit& fit) {

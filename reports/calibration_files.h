@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "calibrate/fit_calibration.h"
 #include "calibrate/fit_published.h"
 #include "reports/json_text.h"
 
@@ -21,6 +22,9 @@ struct CalibrationFiles {
 
 /// Schema retrosim.calibrate/1: the profile's name and, per operation kind, parameters, hold-out errors and samples.
 Json calibration_json(const PublishedFit& fit);
+/// The same of a fit to own samples, with "ops" and "steps": errors over all that was held out, of operations and of
+/// whole steps, the plain sum of the operations and the naive roofline beside them.
+Json calibration_fit_json(const CalibrationFit& fit);
 std::string calibration_text(const PublishedFit& fit);
 
 }  // namespace retrosim

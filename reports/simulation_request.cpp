@@ -1,6 +1,7 @@
 #include "reports/simulation_request.h"
 
 #include "model/error.h"
+#include "model/gpu_overrides.h"
 #include "reports/policy_flags.h"
 
 namespace retrosim {
@@ -10,6 +11,21 @@ constexpr int kMaxSteps = 1 << 20;
 
 DType resolve_dtype(const std::string& text, DType automatic, const char* flag) {
   return text == "auto" ? automatic : parse_dtype(text, flag);
+}
+
+GpuProfile named_gpu(const SimulationRequest& request) {
+  if (request.profile.empty()) {
+    if (request.gpu.empty()) throw InputError("--gpu: expected a bundled GPU's name or a path (or give --profile)");
+    return find_gpu_profile(request.gpu);
+  }
+  GpuProfile profile = load_gpu_profile(request.profile);
+  if (!request.gpu.empty()) {
+    const GpuSpec asked = find_gpu_spec(request.gpu);
+    if (asked.name != profile.spec.name) {
+      throw InputError(request.profile, "gpu", profile.spec.name, "the GPU that --gpu names, " + asked.name);
+    }
+  }
+  return profile;
 }
 
 void refuse_idle_switches(const SimulationRequest& request, const DecodeConfig& config) {
@@ -27,18 +43,7 @@ void refuse_idle_switches(const SimulationRequest& request, const DecodeConfig& 
 }  // namespace
 
 GpuProfile resolve_gpu(const SimulationRequest& request) {
-  if (request.profile.empty()) {
-    if (request.gpu.empty()) throw InputError("--gpu: expected a bundled GPU's name or a path (or give --profile)");
-    return find_gpu_profile(request.gpu);
-  }
-  GpuProfile profile = load_gpu_profile(request.profile);
-  if (!request.gpu.empty()) {
-    const GpuSpec asked = find_gpu_spec(request.gpu);
-    if (asked.name != profile.spec.name) {
-      throw InputError(request.profile, "gpu", profile.spec.name, "the GPU that --gpu names, " + asked.name);
-    }
-  }
-  return profile;
+  return with_overrides(named_gpu(request), request.gpu_settings);
 }
 
 DecodeConfig resolve_config(const SimulationRequest& request, const LlmSpec& llm, const GpuSpec& gpu) {

@@ -17,6 +17,7 @@ struct SimulationRequest {
   std::string llm;                          // bundled name, config.json, or folder that holds one
   std::string gpu;                          // bundled name or path; empty: the GPU of `profile`
   std::string profile;                      // calibrated profile; empty: the bundled one of `gpu`
+  std::vector<std::string> gpu_settings;    // KEY=NUMBER of the GPU's spec, replaced
   std::string policy = "retro";             // a policy's name; "retro" is quest with window 2
   std::string policy_variant;               // paper, released or ideal; empty: the policy's default
   std::vector<std::string> policy_options;  // NAME=VALUE, the policy's own
@@ -46,7 +47,7 @@ struct ResolvedSimulation {
   bool uses_trace = false;  // false: the policy's pages do not depend on scores
 };
 
-/// The profile that --profile or --gpu names. Throws InputError.
+/// The profile that `profile` or `gpu` names, changed by `gpu_settings`. Throws InputError.
 GpuProfile resolve_gpu(const SimulationRequest& request);
 /// The configuration of one step on a model and a GPU that were looked up before.
 DecodeConfig resolve_config(const SimulationRequest& request, const LlmSpec& llm, const GpuSpec& gpu);

@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -28,6 +29,22 @@ struct StepTuning {
 struct OpTime {
   StepGraph::Vertex vertex = 0;
   double microseconds = 0;
+};
+
+/// Operations of a step captured as a CUDA graph of their own.
+class CapturedOps {
+ public:
+  CapturedOps(cudaGraph_t graph, std::size_t num_ops);
+  CapturedOps(CapturedOps&& other) noexcept;
+  CapturedOps& operator=(CapturedOps&&) = delete;
+  ~CapturedOps();
+
+  void replay(cudaStream_t stream) const;
+  std::size_t num_ops() const { return num_ops_; }
+
+ private:
+  cudaGraphExec_t executable_ = nullptr;
+  std::size_t num_ops_ = 0;
 };
 
 /// Runs the decode step that `graph` describes for `config`. Positions, selected pages and unseen sets live on the
@@ -56,6 +73,11 @@ class StepExecutor {
   void replay(cudaStream_t stream);
   /// Kernels of the captured step.
   std::size_t num_kernels() const;
+
+  /// Captures `passes` passes over the step, of which only the operations that `keeps` names are in the graph: they run
+  /// one after the other as in a step, on buffers that earlier whole steps have filled. Those in neither a layer nor a
+  /// loop may be repeated by more passes. Replaying leaves what the operations left out would have written as it was.
+  CapturedOps capture_ops(const std::function<bool(StepGraph::Vertex)>& keeps, int passes);
 
   /// Runs one step with an event around every operation.
   std::vector<OpTime> time_ops(cudaStream_t stream);

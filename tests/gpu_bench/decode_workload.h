@@ -8,14 +8,17 @@
 #include <random>
 #include <vector>
 
+#include "calibrate/gpu/graph_timer.h"
 #include "kernels/attention/attention_cuda.h"
 #include "kernels/attention_merge/attention_merge_cuda.h"
 #include "kernels/cuda/device_buffer.h"
 #include "model/attention_splits.h"
-#include "tests/gpu_bench/graph_timer.h"
 #include "tests/gpu_bench/recorded_schedule.h"
 
 namespace retrosim::kernels::cuda {
+
+using gpu::buffer_sets;
+using gpu::GraphTimer;
 
 /// Uniform bits turned into floats of magnitude 2^-2 .. 2^2 in every bf16 (or magnitude 2^-3..2^1 in e4m3).
 static __global__ void fill_random(std::uint32_t* words, std::size_t count, std::uint32_t seed, bool fp8) {

@@ -2,14 +2,16 @@
 // bandwidth of a device-to-device copy in the same run. usage: linear_bench [OUT.json]
 #include <cstdio>
 
+#include "calibrate/gpu/device_info.h"
+#include "calibrate/gpu/event_timing.h"
 #include "kernels/cuda_step/device_linear.h"
 #include "kernels/cuda_step/random_fill.h"
 #include "kernels/silu_mul/silu_mul_cuda.h"
-#include "tests/gpu_bench/gpu_timing.h"
 
 namespace retrosim::gpu_bench {
 namespace {
 
+using namespace retrosim::gpu;
 using namespace retrosim::kernels::cuda;
 
 struct Product {
@@ -75,6 +77,7 @@ nlohmann::json bench(const Product& product, std::int64_t rows, MatmulPath path,
 }  // namespace retrosim::gpu_bench
 
 int main(int argc, char** argv) {
+  using namespace retrosim::gpu;
   using namespace retrosim::gpu_bench;
   cudaStream_t stream = nullptr;
   RETROSIM_CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));

@@ -8,13 +8,15 @@
 #include <map>
 #include <set>
 
+#include "calibrate/gpu/device_info.h"
+#include "calibrate/gpu/event_timing.h"
 #include "kernels/cuda_step/step_executor.h"
-#include "tests/gpu_bench/gpu_timing.h"
 #include "tests/gpu_bench/recorded_schedule.h"
 
 namespace retrosim::gpu_bench {
 namespace {
 
+using namespace retrosim::gpu;
 using namespace retrosim::kernels::cuda;
 
 struct Options {

@@ -36,8 +36,8 @@ TEST_P(ProfileOfBundledGpu, SurvivesARoundTripAndCanPrice) {
   EXPECT_EQ(to_json_text(parse_gpu_profile(text, "again")), text);
   const Price price = Pricer(profile).price({.shape = MatmulShape{.m = 1, .n = 4096, .k = 4096}});
   EXPECT_GT(price.latency_s(), 0);
-  // Three GPUs have a profile of their own; the others borrow from one of their compute capability, else from the H100.
-  const bool has_own_profile = GetParam() == "h100-sxm" || GetParam() == "rtx-4090" || GetParam() == "a100-sxm";
+  // Two GPUs have a profile of their own; the others borrow from one of their compute capability, else from the H100.
+  const bool has_own_profile = GetParam() == "h100-sxm" || GetParam() == "rtx-4090";
   EXPECT_EQ(price.provenance == Provenance::transferred, !has_own_profile);
 }
 
@@ -73,12 +73,31 @@ TEST(GpuProfile, TransferScalesWithTheDatasheetAndClaimsNothing) {
 }
 
 TEST(GpuProfile, BorrowsFromAGpuOfItsComputeCapability) {
-  const GpuProfile a100 = find_gpu_profile("a100-sxm");
-  const GpuProfile pcie = find_gpu_profile("a100-pcie");
-  const auto& products = pcie.kinds.at("matmul.bfloat16");
+  const GpuProfile rtx_4090 = find_gpu_profile("rtx-4090");
+  const GpuProfile l40s = find_gpu_profile("l40s");
+  const auto& products = l40s.kinds.at("matmul.bfloat16");
   EXPECT_FALSE(products.measured);
-  EXPECT_EQ(products.hbm_efficiency.value, a100.kinds.at("matmul.bfloat16").hbm_efficiency.value);
-  EXPECT_THAT(products.source, HasSubstr("transferred from a100-sxm"));
+  EXPECT_EQ(products.hbm_efficiency.value, rtx_4090.kinds.at("matmul.bfloat16").hbm_efficiency.value);
+  EXPECT_THAT(products.source, HasSubstr("transferred from rtx-4090"));
+  // The H100's own capability borrows from its default profile, not from the one of our kernels.
+  EXPECT_THAT(find_gpu_profile("h200-sxm").provenance, HasSubstr("latencies of h100-sxm;"));
+}
+
+TEST(GpuProfile, MeasuredProfilesAreBundledBesideTheDefaults) {
+  for (const char* name : {"h100-sxm-measured", "h200-sxm-measured"}) {
+    const GpuProfile profile = find_gpu_profile(name);
+    EXPECT_EQ(profile.name, name);
+    EXPECT_TRUE(profile.kinds.at("attention.bfloat16").measured);
+    EXPECT_FALSE(profile.kinds.at("attention.bfloat16").tables.empty());
+    EXPECT_THAT(profile.provenance, HasSubstr("retrosim calibrate"));
+  }
+}
+
+// One factor per generation: Ampere sustains 1 / 1.22 of the share of bandwidth that Hopper does.
+TEST(GpuProfile, TransferFollowsTheGeneration) {
+  const double h100 = find_gpu_profile("h100-sxm").kinds.at("matmul.bfloat16").hbm_efficiency.value;
+  EXPECT_DOUBLE_EQ(find_gpu_profile("a100-sxm").kinds.at("matmul.bfloat16").hbm_efficiency.value, h100 * (1 / 1.22));
+  EXPECT_DOUBLE_EQ(find_gpu_profile("b200-sxm").kinds.at("matmul.bfloat16").hbm_efficiency.value, h100);
 }
 
 TEST(GpuProfile, RefusesUnknownKeysOtherVersionsAndNonsense) {

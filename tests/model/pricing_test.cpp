@@ -158,6 +158,24 @@ TEST(Pricing, ARealSampleShapeIsMeasured) {
   EXPECT_EQ(pricer.price({.shape = MatmulShape{.m = 64, .n = 4096, .k = 4096}}).provenance, Provenance::measured);
 }
 
+// A table multiplies both parts of the latency, a step's overlap comes off the fixed part first: with exp(log 3) = 3
+// and 1 us of overlap, 2 us fixed become 5 us and 20.0055 us of body 60.0165 us.
+TEST(Pricing, TablesAndTheOverlapOfAStepChangeTheLatency) {
+  GpuProfile profile = round_gpu();
+  KindProfile& products = profile.kinds.at("matmul.bfloat16");
+  products.tables = {LatencyTable({{.axis = ShapeAxis::rows, .knots = {1}}}, {std::log(3.0)})};
+  products.step_overlap_s = 1e-6;
+  const Op op{.shape = MatmulShape{.m = 1, .n = 1000, .k = 10000}};
+  const Price price = Pricer(profile).price(op);
+  EXPECT_NEAR(price.fixed_s, 5e-6, 1e-12);
+  EXPECT_NEAR(price.body_s, 3 * 20.0055e-6, 1e-12);
+  // More overlap than latency: no time at all, never less.
+  products.step_overlap_s = 1;
+  EXPECT_EQ(Pricer(profile).price(op).latency_s(), 0);
+  const std::string text = to_json_text(profile);
+  EXPECT_EQ(to_json_text(parse_gpu_profile(text, "again")), text);
+}
+
 TEST(Pricing, AMissingKindIsNamed) {
   GpuProfile profile = round_gpu();
   profile.kinds.erase("top_k");

@@ -4,12 +4,13 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <vector>
 
 #include "kernels/cuda/check.h"
 
-namespace retrosim::kernels::cuda {
+namespace retrosim::gpu {
 
 /// A graph of `launches` launches; launch i should use the i-th set of buffers, so that together they exceed the L2.
 class GraphTimer {
@@ -67,8 +68,8 @@ class GraphTimer {
 /// How many sets of buffers of `bytes` each, so that by the time one comes round again the L2 has been filled four
 /// times.
 inline int buffer_sets(double bytes) {
-  const double l2 = device_attribute(cudaDevAttrL2CacheSize);
+  const double l2 = kernels::cuda::device_attribute(cudaDevAttrL2CacheSize);
   return static_cast<int>(std::clamp(std::ceil(4 * l2 / bytes), 1.0, 64.0));
 }
 
-}  // namespace retrosim::kernels::cuda
+}  // namespace retrosim::gpu

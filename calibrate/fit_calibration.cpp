@@ -1,0 +1,318 @@
+#include "calibrate/fit_calibration.h"
+
+#include <Eigen/Dense>
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <map>
+
+#include "calibrate/calibration_grids.h"
+#include "calibrate/calibration_samples.h"
+#include "calibrate/latency_table_fit.h"
+#include "calibrate/roofline_fit.h"
+#include "model/error.h"
+#include "model/file_hash.h"
+#include "model/json_reader.h"
+#include "model/pricing.h"
+
+namespace retrosim {
+namespace {
+
+constexpr double kUs = 1e-6;
+constexpr int kFolds = 5;  // fold 0 is held out
+constexpr int kInnerFolds = 4;
+constexpr double kSmallBytes = 1e6;        // weights or KV below this show their latency, wherever they are
+constexpr double kRotationMultiple = 1.2;  // of L2, that a chain must go round to read HBM
+constexpr double kOverlapRidge = 1e-4;
+
+/// One chain: an operation among its like, per launch.
+struct Chain {
+  Op op;
+  double measured_s = 0;  // without the gap between kernels of a graph
+  std::string label;
+  bool held_out = false;
+  int case_index = 0;
+};
+
+bool is_held_out(int case_index, const std::string& label) {
+  return fold_of(case_index >= 0 ? "case " + std::to_string(case_index) : label, kFolds) == 0;
+}
+
+std::size_t index(Parameter parameter) { return static_cast<std::size_t>(parameter); }
+
+class Fitter {
+ public:
+  Fitter(const std::filesystem::path& folder, const GpuProfile& base) : folder_(folder) {
+    const std::filesystem::path machine = folder / "machine.json";
+    machine_json_ = read_json_file(machine);
+    const JsonReader reader(machine_json_, machine.string());
+    spec_ = find_gpu_spec(reader.string("gpu"));
+    result_.ops.profile = base.spec.name == spec_.name ? base : transfer_profile(spec_, base);
+    samples_file_ = folder / "samples.jsonl";
+    if (!std::filesystem::exists(samples_file_)) samples_file_ = folder / "samples.jsonl.zst";
+    samples_ = read_samples(samples_file_);
+  }
+
+  CalibrationFit run() {
+    fit_launches();
+    fit_links();
+    read_chains();
+    for (const auto& [key, chains] : chains_) fit_roofline_of(key, chains);
+    std::map<OpKind, std::vector<std::string>> keys_of;
+    for (const auto& [key, chains] : chains_) keys_of[chains.front().op.kind()].push_back(key);
+    for (const auto& [kind, keys] : keys_of) fit_tables_of(kind, keys);
+    describe();
+    fit_steps();
+    return std::move(result_);
+  }
+
+ private:
+  GpuProfile& profile() { return result_.ops.profile; }
+
+  double median_of(const std::string& part, const std::vector<std::pair<std::string, double>>& figures) const {
+    for (const GraphSample& sample : samples_) {
+      const bool same = sample.part == part && std::ranges::all_of(figures, [&](const auto& figure) {
+                          return sample.figure(figure.first) == figure.second;
+                        });
+      if (same) return sample.median_us() * kUs;
+    }
+    throw InputError(samples_file_.string(), "part", part, "a sample with the figures that the fit needs");
+  }
+
+  /// Kernels with an early start, as the decoder launches them: time = launch + nodes * node. The first samples of a
+  /// run may be taken while the clocks still rise, so the graphs of several replays count.
+  void fit_launches() {
+    const double one = median_of("graph_nodes", {{"nodes", 1}, {"early_start", 1}, {"replays", 1}});
+    const double many = median_of("graph_nodes", {{"nodes", 512}, {"early_start", 1}, {"replays", 1}});
+    profile().graph_node_s = (many - one) / 511;
+    profile().graph_launch_s = one;
+    profile().kernel_launch_s = median_of("kernel_launches", {}) / 256;
+  }
+
+  void fit_links() {
+    for (const bool inward : {true, false}) {
+      const char* part = inward ? "h2d" : "d2h";
+      const double latency_s = median_of(part, {{"bytes", 4096}});
+      std::vector<double> rates;
+      for (const GraphSample& sample : samples_) {
+        if (sample.part != part || sample.figure("bytes") < (4 << 20)) continue;
+        rates.push_back(sample.figure("bytes") / (sample.median_us() * kUs - latency_s));
+      }
+      if (rates.empty()) throw InputError(samples_file_.string(), "part", part, "copies of 4 MiB and more");
+      std::ranges::sort(rates);
+      (inward ? profile().pcie_h2d_bytes_per_s : profile().pcie_d2h_bytes_per_s) = rates[rates.size() / 2];
+      if (inward) profile().pcie_latency_s = latency_s;
+    }
+  }
+
+  /// Whether a chain read from HBM what a step reads from there.
+  bool is_cold(const MeasuredOp& measured) const {
+    const Traffic traffic = Op{.shape = measured.shape}.bytes_moved();
+    const auto bytes = static_cast<double>(traffic.kv_read + traffic.summary_read + traffic.weight_read);
+    if (std::holds_alternative<EmbeddingShape>(measured.shape) || bytes < kSmallBytes) return true;
+    return bytes * static_cast<double>(measured.distinct) >= kRotationMultiple * static_cast<double>(spec_.l2_bytes);
+  }
+
+  void read_chains() {
+    for (const GraphSample& sample : samples_) {
+      if (sample.part != "chain" || sample.throttled) continue;
+      const MeasuredOp& measured = sample.ops.front();
+      if (!is_cold(measured)) continue;
+      const double per_launch =
+          (sample.median_us() * kUs - profile().graph_launch_s) / static_cast<double>(measured.count);
+      Chain chain{.op = {.shape = measured.shape, .name = "chain"},
+                  .measured_s = std::max(per_launch - profile().graph_node_s, 0.05 * kUs),
+                  .label = "case " + std::to_string(sample.case_index) + " " + measured.name + " " +
+                           std::to_string(measured.count),
+                  .held_out = false,
+                  .case_index = sample.case_index};
+      chain.held_out = is_held_out(sample.case_index, chain.label);
+      chains_[kind_key(chain.op.kind(), pricing_dtype(chain.op))].push_back(std::move(chain));
+    }
+  }
+
+  FitPlan plan_of(const Op& op) const {
+    const OpKind kind = op.kind();
+    const bool tensor = op.engine() == Engine::tensor_core;
+    FitPlan plan;
+    plan.start = {2e-6, 0.9, 0.5, 0, 0, 0, 0};
+    plan.hbm_bandwidth_bytes_per_s = spec_.hbm_bandwidth_bytes_per_s;
+    plan.peak_flops_per_s = tensor ? spec_.peak_flops_per_s(pricing_dtype(op)) : spec_.cuda_core_flops_per_s;
+    plan.l2_bandwidth_bytes_per_s = result_.ops.profile.l2_bandwidth_bytes_per_s;
+    plan.sm_count = spec_.sm_count;
+    plan.fitted[index(Parameter::fixed_latency_s)] = true;
+    const bool streams = kind == OpKind::matmul || kind == OpKind::attention || kind == OpKind::page_score;
+    plan.fitted[index(Parameter::hbm_efficiency)] = streams;
+    plan.fitted[index(Parameter::compute_efficiency)] = kind == OpKind::matmul || kind == OpKind::prefill_attention;
+    if (kind == OpKind::prefill_attention) plan.start[index(Parameter::compute_efficiency)] = 0.2;
+    return plan;
+  }
+
+  void fit_roofline_of(const std::string& key, const std::vector<Chain>& chains) {
+    std::vector<LatencySample> samples;
+    for (const Chain& chain : chains) {
+      samples.push_back({.work = work_of(chain.op, spec_),
+                         .measured_s = chain.measured_s,
+                         .regime = calibration_regime(chain.op, spec_.sm_count),
+                         .label = chain.label,
+                         .held_out = chain.held_out});
+      samples.back().work.unseen_visits = 0;
+    }
+    KindProfile kind = fit_roofline(plan_of(chains.front().op), samples);
+    kind.source = "own kernels inside a CUDA graph, " + samples_file_.filename().string();
+    profile().kinds[key] = kind;
+    profile().unseen_visit_s = 0;  // a table has it
+  }
+
+  /// Both dtypes of a kind share the tables: they run through the same tiles.
+  void fit_tables_of(OpKind kind, const std::vector<std::string>& keys) {
+    const auto grids = calibration_grids(kind);
+    if (grids.empty()) return;
+    std::vector<TableSample> samples;
+    for (const std::string& key : keys) {
+      const FitPlan plan = plan_of(chains_[key].front().op);
+      for (const Chain& chain : chains_[key]) {
+        if (chain.held_out) continue;
+        LatencySample one;
+        one.work = work_of(chain.op, spec_);
+        one.work.unseen_visits = 0;
+        samples.push_back({.op = chain.op,
+                           .log_ratio = std::log(chain.measured_s / predicted_s(plan, profile().kinds[key], one)),
+                           .fold = fold_of("inner " + std::to_string(chain.case_index) + chain.label, kInnerFolds)});
+      }
+    }
+    const TableFit fit = fit_latency_tables(grids, samples, spec_.sm_count, {0.003, 0.03, 0.3, 1.0}, kInnerFolds);
+    for (const std::string& key : keys) profile().kinds[key].tables = fit.tables;
+    if (keys.size() > 1) fit_own_table_of(keys.back());
+  }
+
+  /// What the shared tables leave of the dtype with fewer samples, fp8.
+  void fit_own_table_of(const std::string& key) {
+    const std::vector<LatencyTable::Axis> grid{axis_at(ShapeAxis::head_dim, {64, 128}),
+                                               axis_at(ShapeAxis::blocks_per_sm, {.1, .5, 1, 2, 4}),
+                                               axis_at(ShapeAxis::query_rows, {1, 8, 64, 256})};
+    std::vector<TableSample> samples;
+    const Pricer pricer(profile());
+    for (const Chain& chain : chains_[key]) {
+      if (chain.held_out) continue;
+      samples.push_back({.op = chain.op,
+                         .log_ratio = std::log(chain.measured_s / pricer.price(chain.op).latency_s()),
+                         .fold = fold_of("inner " + std::to_string(chain.case_index) + chain.label, kInnerFolds)});
+    }
+    if (samples.empty()) return;
+    const TableFit fit = fit_latency_tables({grid}, samples, spec_.sm_count, {0.1, 1.0, 10.0}, kInnerFolds);
+    profile().kinds[key].tables.push_back(fit.tables.front());
+  }
+
+  /// Hold-out errors of chains as priced, the gap between kernels included on both sides.
+  void describe() {
+    const Pricer pricer(profile());
+    const double node_s = profile().graph_node_s;
+    for (const auto& [key, chains] : chains_) {
+      std::map<std::string, std::pair<std::vector<double>, std::vector<double>>> regimes;
+      std::vector<double> predicted;
+      std::vector<double> measured;
+      for (const Chain& chain : chains) {
+        const OpWork work = work_of(chain.op, spec_);
+        const FitPlan plan = plan_of(chain.op);
+        const double naive_s = std::max((work.hbm_bytes + work.l2_bytes) / spec_.hbm_bandwidth_bytes_per_s,
+                                        work.flops / plan.peak_flops_per_s);
+        const double price_s = pricer.price(chain.op).latency_s() + node_s;
+        const std::string regime = calibration_regime(chain.op, spec_.sm_count);
+        result_.ops.residuals.push_back({key, chain.label, regime, (chain.measured_s + node_s) / kUs, price_s / kUs,
+                                         naive_s / kUs, chain.held_out});
+        if (!chain.held_out) continue;
+        for (auto* to : {&predicted, &regimes[regime].first}) to->push_back(price_s);
+        for (auto* to : {&measured, &regimes[regime].second}) to->push_back(chain.measured_s + node_s);
+      }
+      KindProfile& kind = profile().kinds[key];
+      kind.hold_out = error_summary(predicted, measured);
+      kind.by_regime.clear();
+      for (const auto& [regime, values] : regimes) {
+        kind.by_regime.push_back({regime, error_summary(values.first, values.second)});
+      }
+    }
+  }
+
+  /// What a launch of each kind saves (or costs) in a step beside a chain of its like: least squares over the relative
+  /// errors of the steps that are not held out, with a small pull to 0.
+  void fit_steps() {
+    const Pricer pricer(profile());
+    std::vector<std::array<double, kNumOpKinds>> counts;
+    for (const GraphSample& sample : samples_) {
+      if (sample.part != "step" || sample.throttled) continue;
+      StepResidual step{.case_index = sample.case_index,
+                        .measured_us = sample.median_us(),
+                        .sum_us = 0,
+                        .predicted_us = 0,
+                        .held_out = is_held_out(sample.case_index, "")};
+      double sum_s = profile().graph_launch_s - profile().graph_node_s;
+      std::array<double, kNumOpKinds> count{};
+      for (const MeasuredOp& op : sample.ops) {
+        const auto launches = static_cast<double>(op.count);
+        sum_s += launches * (pricer.price({.shape = op.shape, .name = "step"}).latency_s() + profile().graph_node_s);
+        count[op.shape.index()] += launches;
+      }
+      step.sum_us = sum_s / kUs;
+      result_.steps.push_back(step);
+      counts.push_back(count);
+    }
+    Eigen::MatrixXd normal = Eigen::MatrixXd::Identity(kNumOpKinds, kNumOpKinds) * kOverlapRidge;
+    Eigen::VectorXd right = Eigen::VectorXd::Zero(kNumOpKinds);
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+      const StepResidual& step = result_.steps[i];
+      if (step.held_out) continue;
+      const Eigen::Map<const Eigen::VectorXd> count(counts[i].data(), kNumOpKinds);
+      const Eigen::VectorXd relative = count / step.measured_us;
+      normal += relative * relative.transpose();
+      right += relative * (step.sum_us - step.measured_us) / step.measured_us;
+    }
+    const Eigen::VectorXd overlap_us = normal.ldlt().solve(right);
+    for (auto& [key, chains] : chains_) {
+      const auto kind = static_cast<Eigen::Index>(chains.front().op.kind());
+      profile().kinds[key].step_overlap_s = overlap_us[kind] * kUs;
+    }
+    const Pricer stepping(profile());
+    std::size_t i = 0;
+    for (const GraphSample& sample : samples_) {
+      if (sample.part != "step" || sample.throttled) continue;
+      double sum_s = profile().graph_launch_s - profile().graph_node_s;
+      for (const MeasuredOp& op : sample.ops) {
+        sum_s += static_cast<double>(op.count) *
+                 (stepping.price({.shape = op.shape, .name = "step"}).latency_s() + profile().graph_node_s);
+      }
+      result_.steps[i++].predicted_us = sum_s / kUs;
+    }
+    name_profile();
+  }
+
+  void name_profile() {
+    const JsonReader machine(machine_json_, "machine.json");
+    profile().name = spec_.name + "-measured";
+    profile().sample_files = {{samples_file_.filename().string(), xxh3_of_file(samples_file_)}};
+    profile().provenance =
+        "Measured by `retrosim calibrate` on one " + machine.string("device") + " with this project's own kernels at " +
+        machine.string("git_revision") +
+        ": products in bf16, decode and prefill attention, page selection and every other operation of a dense "
+        "decoder, "
+        "launches and PCIe. Not measured here: products in fp8, all-reduce and expert routing (fitted to vLLM kernel "
+        "times of an H100 that NVIDIA's aiconfigurator published), the L2 bandwidth (from the same tables), the host's "
+        "memory and arithmetic (assumed).";
+  }
+
+  std::filesystem::path folder_;
+  std::filesystem::path samples_file_;
+  nlohmann::json machine_json_;
+  GpuSpec spec_;
+  std::vector<GraphSample> samples_;
+  std::map<std::string, std::vector<Chain>> chains_;
+  CalibrationFit result_;
+};
+
+}  // namespace
+
+CalibrationFit fit_calibration(const std::filesystem::path& folder, const GpuProfile& base) {
+  return Fitter(folder, base).run();
+}
+
+}  // namespace retrosim
