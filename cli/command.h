@@ -20,12 +20,15 @@ void add_sweep(CLI::App& app);
 void add_chart(CLI::App& app);
 void add_trace(CLI::App& app);
 void add_trace_record(CLI::App& trace);
+void add_trace_compare(CLI::App& trace);
 void add_trace_info(CLI::App& trace);
 void add_trace_stats(CLI::App& trace);
 void add_fidelity(CLI::App& app);
 void add_calibrate(CLI::App& app);
 void add_calibrate_vllm_layers(CLI::App& calibrate);
 void add_calibrate_fit(CLI::App& calibrate);
+void add_live(CLI::App& app);
+void add_validate_live(CLI::App& validate);
 void add_gpus(CLI::App& app);
 void add_llms(CLI::App& app);
 
@@ -39,6 +42,9 @@ void add_simulation_flags(CLI::App& command, SimulationRequest& request);
 
 /// Writes to stdout. Throws InputError when it cannot be written (a full disk, a closed pipe).
 void print(std::string_view text);
+
+/// Writes a line to stderr.
+void progress(std::string_view line);
 
 /// Writes "retrosim: warning: <text>" to stderr.
 void warn(std::string_view text);

@@ -37,6 +37,7 @@ int main(int argc, char** argv) {
   retrosim::cli::add_trace(app);
   retrosim::cli::add_fidelity(app);
   retrosim::cli::add_calibrate(app);
+  retrosim::cli::add_live(app);
   retrosim::cli::add_gpus(app);
   retrosim::cli::add_llms(app);
   try {

@@ -7,6 +7,7 @@ void add_trace(CLI::App& app) {
   trace->require_subcommand(1);
   add_trace_record(*trace);
   add_trace_info(*trace);
+  add_trace_compare(*trace);
   add_trace_stats(*trace);
 }
 

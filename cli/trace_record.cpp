@@ -4,8 +4,12 @@
 #include <memory>
 
 #include "cli/command.h"
+#include "model/error.h"
 #include "reports/output_file.h"
 #include "reports/trace_recording.h"
+#ifdef RETROSIM_WITH_CUDA
+#include "calibrate/live/gpu_recorder.h"
+#endif
 
 namespace retrosim::cli {
 namespace {
@@ -15,6 +19,8 @@ struct Options {
   std::string tokens;
   std::string out;
   RecordOptions record;
+  bool gpu = false;
+  std::string kv_cache_dtype = "float32";
   bool json = false;
 };
 
@@ -26,11 +32,21 @@ void show(const RecordProgress& progress, const RecordOptions& options) {
                !terminal || last ? "\n" : "");
 }
 
+RecordResult record(const Options& options) {
+  if (!options.gpu) return record_trace(options.checkpoint, options.tokens, options.record, options.out);
+#ifdef RETROSIM_WITH_CUDA
+  const DType dtype = parse_dtype(options.kv_cache_dtype, "--kv-cache-dtype");
+  return gpu::record_trace_on_gpu(options.checkpoint, options.tokens, options.record, dtype, options.out);
+#else
+  throw InputError("", "--gpu", "built without CUDA", "a build with the cuda preset, on a machine with a GPU");
+#endif
+}
+
 void run(Options options) {
   require_writable(options.out, "--out");
   options.record.tool_version = std::string("retrosim ") + RETROSIM_VERSION;
   options.record.progress = [record = options.record](const RecordProgress& progress) { show(progress, record); };
-  const RecordResult result = record_trace(options.checkpoint, options.tokens, options.record, options.out);
+  const RecordResult result = record(options);
   print(options.json ? json_text(recording_document(result, options.out)) : recording_text(result, options.out));
 }
 
@@ -57,6 +73,12 @@ void add_trace_record(CLI::App& trace) {
   command->add_option("--threads", record.num_threads, "Threads; 0: as many as the machine has")->capture_default_str();
   command->add_option("--model-name", record.model_name, "Name in the header [the checkpoint folder's]");
   command->add_option("--workload", record.workload, "What text this is [the tokens file's source]");
+  CLI::Option* gpu = command->add_flag("--gpu", options->gpu, "Run the model on this machine's GPU");
+  command
+      ->add_option("--kv-cache-dtype", options->kv_cache_dtype,
+                   "With --gpu, of weights, activations and cache: float32 or bfloat16")
+      ->needs(gpu)
+      ->capture_default_str();
   command->add_flag("--json", options->json, "Print one JSON document, schema retrosim.trace_record/1");
   command->callback([options] { run(*options); });
 }

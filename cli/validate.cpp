@@ -84,7 +84,8 @@ void add_published(CLI::App& validate) {
 
 void add_validate(CLI::App& app) {
   CLI::App* validate = app.add_subcommand("validate", "Hold predictions against measurements");
-  validate->require_subcommand(1);
+  validate->require_subcommand(0, 1);
+  add_validate_live(*validate);
   add_requests(*validate);
   add_serving(*validate);
   add_published(*validate);

@@ -3,34 +3,9 @@
 #include <algorithm>
 #include <stdexcept>
 
-#include "reports/assets.h"
+#include "reports/html_page.h"
 
 namespace retrosim {
-namespace {
-
-std::string asset(std::string_view name) {
-  for (const embedded::File& file : embedded::report_assets()) {
-    if (file.name == name) return std::string(file.text);
-  }
-  throw std::logic_error("no report asset is called " + std::string(name));
-}
-
-std::string escape_html(std::string_view text) {
-  std::string escaped;
-  for (const char c : text) {
-    switch (c) {
-      case '&': escaped += "&amp;"; break;
-      case '<': escaped += "&lt;"; break;
-      case '>': escaped += "&gt;"; break;
-      case '"': escaped += "&quot;"; break;
-      default: escaped += c;
-    }
-  }
-  return escaped;
-}
-
-}  // namespace
-
 std::string json_for_html(const Json& document) {
   std::string safe;
   for (const char c : json_text(document, -1)) {
@@ -64,12 +39,12 @@ std::string study_html(const Study& study) {
   const DecodeConfig& config = study.run.resolved.config;
   const std::string title = config.llm.name + " on " + study.run.resolved.gpu.spec.name + ": " + variant_name(config) +
                             " against full attention";
-  return fill_placeholders(asset("page"), {{"TITLE", escape_html(title)},
+  return fill_placeholders(report_asset("page"), {{"TITLE", escape_html(title)},
                                            {"VERSION", RETROSIM_VERSION},
-                                           {"STYLE", asset("style")},
+                                           {"STYLE", report_asset("style")},
                                            {"DATA", json_for_html(study_json(study))},
-                                           {"CHART_JS", asset("chart.min")},
-                                           {"SCRIPT", asset("script")}});
+                                           {"CHART_JS", report_asset("chart.min")},
+                                           {"SCRIPT", report_asset("script")}});
 }
 
 }  // namespace retrosim

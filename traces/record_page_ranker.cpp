@@ -16,6 +16,30 @@ std::uint64_t sort_key(float score, PageId page) {
 
 }  // namespace
 
+void order_pages(std::span<const float> scores, std::span<const float> mass, std::int64_t top_m, PageRanks& ranks) {
+  thread_local std::vector<std::uint64_t> order;
+  const auto pages = static_cast<std::int64_t>(scores.size());
+  order.resize(scores.size());
+  for (std::size_t page = 0; page < scores.size(); ++page)
+    order[page] = sort_key(scores[page], static_cast<PageId>(page));
+  const auto listed = top_m > 0 && top_m < pages ? static_cast<std::ptrdiff_t>(top_m) : std::ptrdiff_t{pages};
+  if (listed < std::ptrdiff_t{pages}) std::nth_element(order.begin(), order.begin() + listed, order.end());
+  std::sort(order.begin(), order.begin() + listed);
+  ranks.pages.resize(static_cast<std::size_t>(listed));
+  ranks.mass.resize(static_cast<std::size_t>(listed));
+  double rest = 0;
+  for (std::ptrdiff_t i = 0; i < std::ptrdiff_t{pages}; ++i) {
+    const auto page = static_cast<PageId>(order[i]);
+    if (i < listed) {
+      ranks.pages[i] = page;
+      ranks.mass[i] = std::min(mass[page], 1.0F);
+    } else {
+      rest += mass[page];
+    }
+  }
+  ranks.rest = static_cast<float>(std::min(rest, 1.0));
+}
+
 PageRanker::PageRanker(const LlmSpec& llm, std::vector<int> layers, std::int64_t page_size, std::int64_t max_tokens,
                        std::int64_t top_m)
     : llm_(llm),
@@ -106,8 +130,7 @@ void PageRanker::score_rows(const kernels::AttentionBlock& block, std::vector<fl
 void PageRanker::attention(const kernels::AttentionBlock& block) {
   if (count_ == 0) return;
   const std::int64_t stride = (block.first_position + block.rows - 1) / page_size_ + 1;
-  thread_local std::vector<float> scores, mass, head_mass;
-  thread_local std::vector<std::uint64_t> order;
+  thread_local std::vector<float> scores, mass, head_mass, best;
   score_rows(block, scores);
   for (std::int64_t row = 0; row < block.rows; ++row) {
     const std::int64_t position = block.first_position + row;
@@ -115,7 +138,6 @@ void PageRanker::attention(const kernels::AttentionBlock& block) {
     const bool page_is_open = (position + 1) % page_size_ != 0;
     mass.assign(static_cast<std::size_t>(pages), 0.0F);
     head_mass.resize(mass.size());
-    order.resize(mass.size());
     for (std::int64_t head = 0; head < block.group; ++head) {
       const std::int64_t i = head * block.rows + row;
       math_.block_sums(block.weights + i * block.stride, position + 1, page_size_,
@@ -123,34 +145,17 @@ void PageRanker::attention(const kernels::AttentionBlock& block) {
       for (std::size_t page = 0; page < mass.size(); ++page) mass[page] += head_mass[page];
       if (page_is_open) scores[i * stride + pages - 1] = score_of_open_page(block, row, head);
     }
+    best.resize(mass.size());
     for (std::int64_t page = 0; page < pages; ++page) {
-      float best = scores[row * stride + page];
+      best[page] = scores[row * stride + page];
       for (std::int64_t head = 1; head < block.group; ++head) {
-        best = std::max(best, scores[(head * block.rows + row) * stride + page]);
+        best[page] = std::max(best[page], scores[(head * block.rows + row) * stride + page]);
       }
-      order[page] = sort_key(best, static_cast<PageId>(page));
     }
-    const auto listed = top_m_ > 0 && top_m_ < pages ? static_cast<std::ptrdiff_t>(top_m_) : std::ptrdiff_t{pages};
-    if (listed < std::ptrdiff_t{pages}) std::nth_element(order.begin(), order.begin() + listed, order.end());
-    std::sort(order.begin(), order.begin() + listed);
-
     const std::int64_t step = position - first_position_;
-    PageRanks& ranks =
-        ranks_[(step * static_cast<std::int64_t>(layers_.size()) + slot_of(block.layer)) * llm_.num_kv_heads +
-               block.kv_head];
-    ranks.pages.resize(static_cast<std::size_t>(listed));
-    ranks.mass.resize(static_cast<std::size_t>(listed));
-    double rest = 0;
-    for (std::ptrdiff_t i = 0; i < std::ptrdiff_t{pages}; ++i) {
-      const auto page = static_cast<PageId>(order[i]);
-      if (i < listed) {
-        ranks.pages[i] = page;
-        ranks.mass[i] = std::min(mass[page], 1.0F);
-      } else {
-        rest += mass[page];
-      }
-    }
-    ranks.rest = static_cast<float>(std::min(rest, 1.0));
+    order_pages(best, mass, top_m_,
+                ranks_[(step * static_cast<std::int64_t>(layers_.size()) + slot_of(block.layer)) * llm_.num_kv_heads +
+                       block.kv_head]);
   }
 }
 

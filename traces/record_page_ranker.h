@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "kernels/forward/dense_forward.h"
@@ -15,6 +16,13 @@ struct PageRanks {
   std::vector<float> mass;    // attention mass of each: mean over the group's query heads
   float rest = 0;             // mass of the pages not listed
 };
+
+/// Pages in descending order of score, ties to the lower id, with their mass; top_m 0 lists all.
+void order_pages(
+    // [pages]
+    std::span<const float> scores,
+    // [pages]
+    std::span<const float> mass, std::int64_t top_m, PageRanks& ranks);
 
 class PageRanker final : public kernels::ForwardObserver {
  public:

@@ -3,12 +3,15 @@
 #include <xxhash.h>
 #include <zstd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
 #include <system_error>
+#include <thread>
 
 #include "model/error.h"
 #include "traces/mass_scale.h"
+#include "traces/parallel.h"
 #include "traces/rank_codec.h"
 #include "traces/trace_layout.h"
 
@@ -94,7 +97,7 @@ void TraceWriter::add_step(const StepRecord& step) {
   for (std::size_t i = 0; i < columns_.size(); ++i) {
     Column& column = columns_[i];
     column.pages.insert(column.pages.end(), step.heads[i].pages.begin(), step.heads[i].pages.end());
-    for (const float mass : step.heads[i].mass) column.mass.push_back(scale_.code_of(mass));
+    column.mass.insert(column.mass.end(), step.heads[i].mass.begin(), step.heads[i].mass.end());
     column.rest.push_back(step.heads[i].rest);
   }
   if (++pending_steps_ == options_.steps_per_chunk) flush_chunk();
@@ -117,12 +120,14 @@ void TraceWriter::flush_chunk() {
   append(head_of_chunk, static_cast<std::uint32_t>(layers));
   append(head_of_chunk, std::uint32_t{0});
 
-  std::vector<std::uint8_t> payload;
-  std::vector<std::uint8_t> raw(raw_bytes);
-  std::vector<std::uint8_t> compressed(ZSTD_compressBound(raw_bytes));
-  std::vector<std::uint32_t> page_codes;
-  RankCodec codec;
-  for (std::size_t layer = 0; layer < layers; ++layer) {
+  std::vector<std::vector<std::uint8_t>> blocks(layers);  // compressed
+  const int threads = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1U, 16U));
+  for_each_parallel(static_cast<int>(layers), threads, [&](int index) {
+    const auto layer = static_cast<std::size_t>(index);
+    std::vector<std::uint8_t> raw(raw_bytes);
+    std::vector<std::uint32_t> page_codes;
+    std::vector<std::uint8_t> mass_codes;
+    RankCodec codec;
     std::uint8_t* rest = raw.data();
     std::uint8_t* shift = rest + heads * static_cast<std::size_t>(pending_steps_) * 4;
     std::uint8_t* plane = shift + heads * static_cast<std::size_t>(pending_steps_);
@@ -131,12 +136,14 @@ void TraceWriter::flush_chunk() {
       Column& column = columns_[layer * heads + head];
       std::memcpy(rest, column.rest.data(), column.rest.size() * 4);
       rest += column.rest.size() * 4;
+      mass_codes.clear();
+      for (const float of_page : column.mass) mass_codes.push_back(scale_.code_of(of_page));
       codec.reset();
       std::size_t at = 0;
       for (std::int64_t step = 0; step < pending_steps_; ++step) {
         const auto listed = static_cast<std::size_t>(header_.listed_pages(first_position + step));
         page_codes.resize(listed);
-        *shift++ = codec.encode({column.pages.data() + at, listed}, {column.mass.data() + at, listed},
+        *shift++ = codec.encode({column.pages.data() + at, listed}, {mass_codes.data() + at, listed},
                                 header_.num_pages(first_position + step), page_codes, {mass + at, listed});
         for (std::size_t p = 0; p < planes; ++p) {
           for (std::size_t i = 0; i < listed; ++i) {
@@ -149,13 +156,19 @@ void TraceWriter::flush_chunk() {
       mass += entries;
       column = {};
     }
+    std::vector<std::uint8_t>& compressed = blocks[layer];
+    compressed.resize(ZSTD_compressBound(raw_bytes));
     const std::size_t bytes =
         ZSTD_compress(compressed.data(), compressed.size(), raw.data(), raw.size(), options_.zstd_level);
     if (ZSTD_isError(bytes)) throw std::runtime_error(std::string("zstd: ") + ZSTD_getErrorName(bytes));
-    append(head_of_chunk, static_cast<std::uint32_t>(bytes));
+    compressed.resize(bytes);
+  });
+  std::vector<std::uint8_t> payload;
+  for (const std::vector<std::uint8_t>& block : blocks) {
+    append(head_of_chunk, static_cast<std::uint32_t>(block.size()));
     append(head_of_chunk, static_cast<std::uint32_t>(raw_bytes));
-    append(head_of_chunk, static_cast<std::uint64_t>(XXH3_64bits(compressed.data(), bytes)));
-    append_bytes(payload, compressed.data(), bytes);
+    append(head_of_chunk, static_cast<std::uint64_t>(XXH3_64bits(block.data(), block.size())));
+    append_bytes(payload, block.data(), block.size());
   }
   append(head_of_chunk, static_cast<std::uint64_t>(XXH3_64bits(head_of_chunk.data(), head_of_chunk.size())));
   write(head_of_chunk);

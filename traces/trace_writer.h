@@ -44,7 +44,7 @@ class TraceWriter {
   TraceWriter(const TraceWriter&) = delete;
   TraceWriter& operator=(const TraceWriter&) = delete;
 
-  /// Copies and quantises the step; its spans need not outlive the call. Steps come in order: header.first_position
+  /// Copies the step; its spans need not outlive the call. Steps come in order: header.first_position
   /// first, then one by one. Throws std::invalid_argument for a step that contradicts the header, InputError when the
   /// disk refuses.
   void add_step(const StepRecord& step);
@@ -64,7 +64,7 @@ class TraceWriter {
   // Columns of one (layer, head) of the pending chunk, step after step.
   struct Column {
     std::vector<PageId> pages;
-    std::vector<std::uint8_t> mass;
+    std::vector<float> mass;
     std::vector<float> rest;
   };
 

@@ -20,13 +20,13 @@ DeviceBuffer<T> zeroed(std::int64_t count, int byte = 0) {
 
 }  // namespace
 
-DecodeState::DecodeState(const DecodeConfig& config, std::int64_t context_limit, std::uint64_t seed)
+DecodeState::DecodeState(const DecodeConfig& config, std::int64_t context_limit, std::uint64_t seed, PageOwner owner)
     : batch(config.batch),
       max_context(context_limit),
       max_pages((context_limit + config.page_size - 1) / config.page_size),
       k_max(1),
       window(config.window),
-      kv_shape{.num_pages = config.batch * max_pages,
+      kv_shape{.num_pages = (owner == PageOwner::batch ? 1 : config.batch) * max_pages,
                .num_kv_heads = config.llm.num_kv_heads,
                .page_size = config.page_size,
                .head_dim = config.llm.head_dim},
@@ -53,10 +53,14 @@ DecodeState::DecodeState(const DecodeConfig& config, std::int64_t context_limit,
     layers.push_back(std::move(layer));
   }
 
-  std::vector<std::int32_t> pages(static_cast<std::size_t>(batch * max_pages));
+  std::vector<std::int32_t> pages(static_cast<std::size_t>(kv_shape.num_pages));
   std::iota(pages.begin(), pages.end(), 0);
   std::mt19937_64 random(seed);
   for (std::size_t i = pages.size(); i > 1; --i) std::swap(pages[i - 1], pages[random() % i]);
+  if (owner == PageOwner::batch) {
+    const std::vector<std::int32_t> of_one = pages;
+    for (std::int64_t b = 1; b < batch; ++b) pages.insert(pages.end(), of_one.begin(), of_one.end());
+  }
   physical = DeviceBuffer<std::int32_t>(pages);
 
   // The last step leaves a context of max_context + 1, at which none may start, and looks up its k.

@@ -15,18 +15,24 @@ namespace retrosim::kernels::cuda {
 struct DecodeLayerState {
   DeviceBuffer<unsigned char> kv;         // [physical pages, kv heads, 2, page_size, head_dim]
   DeviceBuffer<unsigned char> summaries;  // [physical pages, kv heads, 2, head_dim]; sparse layers
+  DeviceBuffer<float> given_scores;       // [batch, kv heads, max_pages]: ranks pages instead of the layer's own scores
   // Layers that revise older rows:
   DeviceBuffer<std::int32_t> last_loaded;    // [batch, kv heads, max_pages], -1: never
   DeviceBuffer<unsigned char> cache_values;  // [window - 1, batch, q heads, head_dim]
   DeviceBuffer<float> cache_lse;             // [window - 1, batch, q heads]
 };
 
+/// Whose pages a sequence has: its own, or those of the one text whose positions the "sequences" of a batch are, as
+/// when a prompt runs through the decode kernels, many of its tokens in one step.
+enum class PageOwner : std::uint8_t { sequence, batch };
+
 class DecodeState {
  public:
   /// Room for `max_context` tokens per sequence. Physical pages are handed out in an order drawn from `seed`.
   /// Everything but the page table starts as 0 (last_loaded as -1), with `config.context` tokens per sequence, the
   /// current one included.
-  DecodeState(const DecodeConfig& config, std::int64_t max_context, std::uint64_t seed);
+  DecodeState(const DecodeConfig& config, std::int64_t max_context, std::uint64_t seed,
+              PageOwner owner = PageOwner::sequence);
 
   /// Random keys and values of all layers, and their summaries: what prefill would have left.
   void fill_random(std::uint64_t seed, cudaStream_t stream);

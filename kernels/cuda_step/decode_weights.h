@@ -37,6 +37,7 @@ struct DecodeWeights {
   std::vector<DecodeLayerWeights> layers;
   DeviceBuffer<unsigned char> final_gain;  // [hidden]
   DeviceLinear lm_head;                    // [vocab, hidden]
+  LtMatmul lt;                             // algorithms chosen for these products
 };
 
 }  // namespace retrosim::kernels::cuda

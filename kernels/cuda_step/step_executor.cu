@@ -11,6 +11,19 @@ namespace {
 
 Bytes byte_buffer(std::int64_t bytes) { return Bytes(static_cast<std::size_t>(bytes)); }
 
+void check_policy(const Policy& policy) {
+  constexpr std::string_view kPolicies[] = {"quest", "full", "streaming", "reuse", "arkvale"};
+  if (std::find(std::begin(kPolicies), std::end(kPolicies), policy.name()) == std::end(kPolicies)) {
+    refuse_on_gpu("policy", policy.name(), "full, quest, streaming, reuse or arkvale");
+  }
+  if (policy.name() == "streaming" && policy.variant() != PolicyVariant::ideal) {
+    refuse_on_gpu("policy variant", name_of(policy.variant()), "ideal for streaming");
+  }
+  if (policy.name() == "arkvale" && policy.variant() != PolicyVariant::paper) {
+    refuse_on_gpu("policy variant", name_of(policy.variant()), "paper for arkvale");
+  }
+}
+
 }  // namespace
 
 StepExecutor::Impl::Impl(const DecodeConfig& decode_config, const StepGraph& step_graph, DecodeWeights& all_weights,
@@ -25,20 +38,15 @@ StepExecutor::Impl::Impl(const DecodeConfig& decode_config, const StepGraph& ste
     refuse_on_gpu("tensor_parallel_size", std::to_string(config.tensor_parallel_size), "1");
   if (config.carry_older_rows_through_dense_layers)
     refuse_on_gpu("carry_older_rows_through_dense_layers", "true", "false");
-  if (config.policy->name() != "quest" && config.policy->name() != "full") {
-    refuse_on_gpu("policy", config.policy->name(), "quest or full");
-  }
+  check_policy(*config.policy);
   if (weights.dtype != activations) refuse_on_gpu("weight_dtype", name_of(weights.dtype), name_of(activations));
   if (state.window != config.window || state.batch != config.batch) throw std::logic_error("state of another batch");
   RETROSIM_CUDA_CHECK(cudaStreamCreateWithFlags(&own_stream, cudaStreamNonBlocking));
   sm_count = device_attribute(cudaDevAttrMultiProcessorCount);
+  const std::int64_t pages = config.num_pages();
+  selects = config.policy->pages_selected(pages, config.page_size) < pages;
   allocate();
-}
-
-StepExecutor::Impl::~Impl() {
-  if (executable != nullptr) cudaGraphExecDestroy(executable);
-  if (captured != nullptr) cudaGraphDestroy(captured);
-  cudaStreamDestroy(own_stream);
+  plan_segments();
 }
 
 void StepExecutor::Impl::allocate() {
@@ -72,17 +80,22 @@ void StepExecutor::Impl::allocate() {
     selected.emplace_back(static_cast<std::size_t>(sparse ? lists * state.k_max : 0));
     counts.emplace_back(static_cast<std::size_t>(sparse ? lists : 0));
   }
+  host_pages.resize(static_cast<std::size_t>(llm.num_layers));
   std::int64_t partial_rows = 0;
   for (StepGraph::Vertex v = 0; v < graph.size(); ++v) {
     const Op& op = graph.op(v);
     if (const auto* shape = std::get_if<AttentionShape>(&op.shape)) {
       partial_rows = std::max(partial_rows, config.batch * shape->window * llm.num_q_heads * shape->num_splits);
     }
+    if (op.kind() == OpKind::host_to_device && std::string_view(op.name) == "page_prefetch") {
+      prefetched = byte_buffer(op.bytes_moved().host_to_device);
+      prefetch_source = std::make_unique<PinnedBytes>(op.bytes_moved().host_to_device);
+    }
     if (const auto* shape = std::get_if<MatmulShape>(&op.shape)) {
       const DeviceLinear& product_weights = linear(op);
       if (product_weights.n() != shape->n || product_weights.k() != shape->k)
         throw std::logic_error("weights of another model");
-      if (product_weights.path() == MatmulPath::lt) lt.choose(shape->m, shape->n, shape->k, shape->bias);
+      if (product_weights.path() == MatmulPath::lt) weights.lt.choose(shape->m, shape->n, shape->k, shape->bias);
     }
   }
   partial_values = DeviceBuffer<float>(static_cast<std::size_t>(partial_rows * llm.head_dim));
@@ -94,43 +107,17 @@ StepExecutor::StepExecutor(const DecodeConfig& config, const StepGraph& graph, D
     : impl_(std::make_unique<Impl>(config, graph, weights, state, tuning)) {}
 StepExecutor::~StepExecutor() = default;
 
-void StepExecutor::enqueue(cudaStream_t stream) {
-  for (StepGraph::Vertex v = 0; v < impl_->graph.size(); ++v) impl_->enqueue(impl_->graph.op(v), stream);
-}
-
-void StepExecutor::capture() {
-  if (impl_->executable != nullptr) return;
-  RETROSIM_CUDA_CHECK(cudaStreamBeginCapture(impl_->own_stream, cudaStreamCaptureModeThreadLocal));
-  enqueue(impl_->own_stream);
-  RETROSIM_CUDA_CHECK(cudaStreamEndCapture(impl_->own_stream, &impl_->captured));
-  RETROSIM_CUDA_CHECK(cudaGraphInstantiate(&impl_->executable, impl_->captured, 0));
-}
-
-void StepExecutor::replay(cudaStream_t stream) {
-  capture();
-  RETROSIM_CUDA_CHECK(cudaGraphLaunch(impl_->executable, stream));
-}
-
-std::size_t StepExecutor::num_kernels() const {
-  if (impl_->captured == nullptr) throw std::logic_error("StepExecutor: nothing is captured");
-  std::size_t count = 0;
-  RETROSIM_CUDA_CHECK(cudaGraphGetNodes(impl_->captured, nullptr, &count));
-  std::vector<cudaGraphNode_t> nodes(count);
-  RETROSIM_CUDA_CHECK(cudaGraphGetNodes(impl_->captured, nodes.data(), &count));
-  return static_cast<std::size_t>(std::count_if(nodes.begin(), nodes.end(), [](cudaGraphNode_t node) {
-    cudaGraphNodeType type{};
-    RETROSIM_CUDA_CHECK(cudaGraphNodeGetType(node, &type));
-    return type == cudaGraphNodeTypeKernel;
-  }));
-}
-
 std::vector<OpTime> StepExecutor::time_ops(cudaStream_t stream) {
   const std::size_t count = impl_->graph.size();
   std::vector<cudaEvent_t> events(count + 1);
   for (cudaEvent_t& event : events) RETROSIM_CUDA_CHECK(cudaEventCreate(&event));
   RETROSIM_CUDA_CHECK(cudaEventRecord(events[0], stream));
   for (StepGraph::Vertex v = 0; v < count; ++v) {
-    impl_->enqueue(impl_->graph.op(v), stream);
+    if (impl_->graph.op(v).stream == Stream::host) {
+      impl_->run_on_host(v, v + 1, stream);
+    } else {
+      impl_->enqueue(impl_->graph.op(v), stream);
+    }
     RETROSIM_CUDA_CHECK(cudaEventRecord(events[v + 1], stream));
   }
   RETROSIM_CUDA_CHECK(cudaEventSynchronize(events[count]));
@@ -178,6 +165,24 @@ std::vector<std::vector<std::vector<std::int32_t>>> StepExecutor::selected(int l
     out[list / heads].emplace_back(first, first + counts[list]);
   }
   return out;
+}
+
+void StepExecutor::select(int layer, std::span<const std::int32_t> pages) {
+  const auto index = static_cast<std::size_t>(layer);
+  const auto k_max = static_cast<std::size_t>(impl_->state.k_max);
+  const std::size_t lists = impl_->counts.at(index).size();
+  if (pages.empty() || pages.size() > k_max || lists == 0) throw std::logic_error("StepExecutor: no such selection");
+  std::vector<std::int32_t> all(lists * k_max, 0);
+  for (std::size_t list = 0; list < lists; ++list) {
+    std::copy(pages.begin(), pages.end(), all.begin() + static_cast<std::ptrdiff_t>(list * k_max));
+  }
+  impl_->selected[index].upload(all);
+  impl_->counts[index].upload(std::vector<std::int32_t>(lists, static_cast<std::int32_t>(pages.size())));
+}
+
+std::int64_t StepExecutor::pages_recalled(int layer) const {
+  const auto& pages = impl_->host_pages.at(static_cast<std::size_t>(layer));
+  return pages != nullptr ? pages->recalled() : 0;
 }
 
 }  // namespace retrosim::kernels::cuda

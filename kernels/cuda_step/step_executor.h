@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "kernels/cuda_step/decode_state.h"
@@ -31,6 +32,9 @@ struct OpTime {
   double microseconds = 0;
 };
 
+/// A policy that reuses its selections makes them in some steps and keeps them in the others.
+enum class StepKind : std::uint8_t { selects, keeps_selection };
+
 /// Operations of a step captured as a CUDA graph of their own.
 class CapturedOps {
  public:
@@ -52,7 +56,7 @@ class CapturedOps {
 class StepExecutor {
  public:
   /// `weights` and `state` must outlive the executor. Throws InputError for an operation or a switch that does not run
-  /// on the GPU: experts, tensor parallelism, host transfers, policies that select other than by page scores.
+  /// on the GPU: experts, tensor parallelism, and policies other than full, quest, streaming, reuse and arkvale.
   StepExecutor(const DecodeConfig& config, const StepGraph& graph, DecodeWeights& weights, DecodeState& state,
                StepTuning tuning = {});
   ~StepExecutor();
@@ -65,12 +69,24 @@ class StepExecutor {
   /// when a step is already captured.
   void follow(const SelectionSchedule& schedule);
 
-  /// Enqueues one step, kernel by kernel. Afterwards every sequence is one token longer.
-  void enqueue(cudaStream_t stream);
+  /// Of a policy that recalls pages: copies the cache of its layers to host memory, where the next steps recall pages
+  /// from. Call it when the prompt is in the cache.
+  void move_pages_to_host();
 
-  /// Captures one step as a CUDA graph; replay() enqueues it.
-  void capture();
-  void replay(cudaStream_t stream);
+  /// Enqueues one step, kernel by kernel. Afterwards every sequence is one token longer.
+  void enqueue(cudaStream_t stream, StepKind kind = StepKind::selects);
+
+  /// The same for a step on one stream; `after` is called when an operation is enqueued.
+  void enqueue_each(cudaStream_t stream, const std::function<void(const Op&)>& after);
+  /// What the latest "rope_append" leaves: [batch * window, q heads, head_dim] queries after RoPE.
+  const void* queries() const;
+  /// What the latest "page_score" leaves: [batch, kv heads, max_pages].
+  const float* latest_page_scores() const;
+
+  /// Captures one step as a CUDA graph; replay() enqueues it. A step in which the host takes part (recalled pages) is
+  /// a graph before, between and after each of its turns, and replay() returns when the last graph is enqueued.
+  void capture(StepKind kind = StepKind::selects);
+  void replay(cudaStream_t stream, StepKind kind = StepKind::selects);
   /// Kernels of the captured step.
   std::size_t num_kernels() const;
 
@@ -86,6 +102,11 @@ class StepExecutor {
   std::vector<float> logits(cudaStream_t stream) const;
   /// Logical pages that `layer` selected in the last step, ascending, by sequence and KV head: [batch][kv heads][count]
   std::vector<std::vector<std::vector<std::int32_t>>> selected(int layer) const;
+  /// What a layer of a policy without selection operations attends to from now on: the same list, ascending, for every
+  /// sequence and KV head.
+  void select(int layer, std::span<const std::int32_t> pages);
+  /// Pages, of all KV heads, that `layer` took from host memory in the last step.
+  std::int64_t pages_recalled(int layer) const;
 
  private:
   struct Impl;

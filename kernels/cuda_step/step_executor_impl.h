@@ -2,11 +2,13 @@
 #pragma once
 
 #include <array>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "kernels/attention/attention_cuda.h"
+#include "kernels/cuda_step/host_pages.h"
 #include "kernels/cuda_step/step_executor.h"
 #include "kernels/top_k/top_k_cuda.h"
 #include "model/error.h"
@@ -28,6 +30,13 @@ struct StepExecutor::Impl {
   Impl& operator=(const Impl&) = delete;
 
   void allocate();
+  void plan_segments();
+  /// Enqueues the operations [first, last) on their streams, which fork from `stream` and join it again.
+  void enqueue_range(StepGraph::Vertex first, StepGraph::Vertex last, cudaStream_t stream, StepKind kind);
+  /// Does the operations of a segment that the host takes part in.
+  void run_on_host(StepGraph::Vertex first, StepGraph::Vertex last, cudaStream_t stream);
+  void capture(StepKind kind);
+  bool is_captured() const;
   void enqueue(const Op& op, cudaStream_t stream);
   void add(const Op& op, const EmbeddingShape& shape, cudaStream_t stream);
   void add(const Op& op, const RmsNormShape& shape, cudaStream_t stream);
@@ -39,6 +48,10 @@ struct StepExecutor::Impl {
   void add(const Op& op, const AttentionMergeShape& shape, cudaStream_t stream);
   void add(const Op& op, const SiluMulShape& shape, cudaStream_t stream);
   void add(const Op& op, const SampleShape& shape, cudaStream_t stream);
+  void add(const Op& op, const HostToDeviceShape& shape, cudaStream_t stream);
+  void add(const Op& op, const DeviceToHostShape& shape, cudaStream_t stream);
+  void add(const Op& op, const HostComputeShape& shape, cudaStream_t stream);
+  void add(const Op& op, const CachePassShape& shape, cudaStream_t stream);
   template <class Shape>
   void add(const Op& op, const Shape&, cudaStream_t) {
     refuse_on_gpu("operation", op.name, "operations of a dense model on one GPU");
@@ -59,10 +72,25 @@ struct StepExecutor::Impl {
   DType activations;
   int sm_count = 0;
   cudaStream_t own_stream = nullptr;
-  cudaGraph_t captured = nullptr;
-  cudaGraphExec_t executable = nullptr;
 
-  LtMatmul lt;
+  /// Consecutive operations that are captured as one CUDA graph, or that the host takes part in.
+  struct Segment {
+    StepGraph::Vertex first = 0;
+    StepGraph::Vertex last = 0;
+    bool on_host = false;
+    std::array<cudaGraph_t, 2> captured{};  // by StepKind; null: not captured yet
+    std::array<cudaGraphExec_t, 2> executable{};
+  };
+  std::vector<Segment> segments;
+  std::array<cudaStream_t, kNumStreams> side_streams{};  // null: the graph does not use it
+  std::vector<cudaEvent_t> done;                         // [vertices], null where no other stream waits
+  cudaEvent_t forked = nullptr;
+  std::array<cudaEvent_t, kNumStreams> joined{};
+  bool selects = false;                                // sparse layers attend to a part of the pages
+  std::vector<std::unique_ptr<HostPages>> host_pages;  // [layers], of policies that recall pages
+  Bytes prefetched;                                    // what "page_prefetch" copies to
+  std::unique_ptr<PinnedBytes> prefetch_source;
+
   std::vector<PagedAttention> attention;  // [layers]
   std::array<Bytes, 2> residuals;         // [rows, hidden]
   Bytes normed;                           // [rows, hidden]

@@ -83,7 +83,7 @@ void StepExecutor::Impl::add(const Op& op, const MatmulShape& shape, cudaStream_
     const auto layer = static_cast<std::size_t>(op.layer) + 1;
     prefetch.next = layer < weights.layers.size() ? &weights.layers[layer].qkv : &weights.lm_head;
   }
-  const ProductView view = product_weights.run(x, shape.m, out.data(), &lt, sm_count, prefetch, stream);
+  const ProductView view = product_weights.run(x, shape.m, out.data(), &weights.lt, sm_count, prefetch, stream);
   (name == "qkv_proj" ? qkv : name == "gate_up_proj" ? gate_up : name == "lm_head" ? logits : product) = view;
 }
 
@@ -109,7 +109,7 @@ void StepExecutor::Impl::add(const Op& op, const RopeAppendShape& shape, cudaStr
   args.prefetch = layer_weights(op).o.weights();
   args.prefetch_bytes = std::min(tuning.selection_prefetch_bytes, layer_weights(op).o.weight_bytes());
   rope_append(args, stream);
-  has_selection = false;
+  has_selection = selects && config.is_sparse(op.layer);
 }
 
 void StepExecutor::Impl::add(const Op& op, const PageScoreShape& shape, cudaStream_t stream) {
@@ -125,24 +125,24 @@ void StepExecutor::Impl::add(const Op& op, const PageScoreShape& shape, cudaStre
               stream);
 }
 
-void StepExecutor::Impl::add(const Op& op, const TopKShape& shape, cudaStream_t stream) {
+void StepExecutor::Impl::add(const Op& op, const TopKShape&, cudaStream_t stream) {
   const auto layer = static_cast<std::size_t>(op.layer);
   DeviceSchedule of_layer = schedule;
   if (schedule.num_steps > 0) {
     of_layer.pages = scheduled_pages[layer].data();
     of_layer.counts = scheduled_counts[layer].data();
   }
+  const DeviceBuffer<float>& given = layer_state(op).given_scores;
   select_top_k({.table = state.page_table(),
                 .page_size = config.page_size,
-                .lists_per_sequence = shape.num_kv_heads,
+                .lists_per_sequence = config.llm.num_kv_heads,  // a list of the whole layer is made once per head
                 .k_max = state.k_max,
-                .scores = scores.data(),
+                .scores = given.size() > 0 ? given.data() : scores.data(),
                 .k = state.selected_pages.data(),
                 .selected = selected[layer].data(),
                 .counts = counts[layer].data(),
                 .schedule = of_layer},
                stream);
-  has_selection = true;
 }
 
 void StepExecutor::Impl::add(const Op& op, const AttentionShape& shape, cudaStream_t stream) {
@@ -155,7 +155,7 @@ void StepExecutor::Impl::add(const Op& op, const AttentionShape& shape, cudaStre
                           .num_rows = state.num_rows.data(),
                           .partials = {.values = partial_values.data(), .lse = partial_lse.data()}};
   if (has_selection) {
-    args.num_lists = shape.num_kv_heads;
+    args.num_lists = config.llm.num_kv_heads;
     args.k_max = state.k_max;
     args.selected = selected[layer].data();
     args.counts = counts[layer].data();

@@ -36,7 +36,7 @@ void check_pages(const SelectionSchedule& schedule, const SelectionSchedule::Lay
 
 void StepExecutor::follow(const SelectionSchedule& schedule) {
   Impl& impl = *impl_;
-  if (impl.executable != nullptr) throw std::logic_error("StepExecutor: a step is already captured");
+  if (impl.is_captured()) throw std::logic_error("StepExecutor: a step is already captured");
   expect("batch", schedule.batch, impl.config.batch);
   expect("num_kv_heads", schedule.num_kv_heads, impl.config.llm.num_kv_heads);
   expect("layers", static_cast<std::int64_t>(schedule.layers.size()), impl.config.llm.num_layers);

@@ -305,7 +305,7 @@ TEST(GpuExecutor, RefusesSchedulesOfOtherShapesOrPages) {
 TEST(GpuExecutor, RefusesWhatDoesNotRunOnTheGpu) {
   RETROSIM_NEED_GPU();
   const LlmWeights model = small_model();
-  DecodeConfig config = config_of(model, "streaming", 0.3, 1, 0);
+  DecodeConfig config = config_of(model, "tova", 0.3, 1, 0);
   const StepGraph graph = build_decode_step(config, demand_without_unseen(config));
   DecodeWeights weights(config.llm, DType::f32, 1, 1);
   DecodeState state(config, kTokens, 1);
