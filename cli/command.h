@@ -43,9 +43,6 @@ void add_simulation_flags(CLI::App& command, SimulationRequest& request);
 /// Writes to stdout. Throws InputError when it cannot be written (a full disk, a closed pipe).
 void print(std::string_view text);
 
-/// Writes a line to stderr.
-void progress(std::string_view line);
-
 /// Writes "retrosim: warning: <text>" to stderr.
 void warn(std::string_view text);
 

@@ -10,8 +10,6 @@ void print(std::string_view text) {
   if (!written || std::fflush(stdout) != 0) throw InputError("standard output: cannot be written");
 }
 
-void progress(std::string_view line) { std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data()); }
-
 void warn(std::string_view text) {
   std::fprintf(stderr, "retrosim: warning: %.*s\n", static_cast<int>(text.size()), text.data());
 }
