@@ -38,7 +38,7 @@ def main() -> None:
     for gpu, document in documents.items():
         if document is None:
             continue
-        command = f"retrosim validate --profile {gpu}-sxm --out OUT (measures), or --measured {SAMPLES}/{gpu}.jsonl"
+        command = f"retrosim validate --profile calibrate/profiles/{gpu}-sxm-measured.json --out OUT (measures), or --measured {SAMPLES}/{gpu}.jsonl"
         samples = f"{SAMPLES}/{gpu}.jsonl"
         for name, target, value in ((f"step_mape_{gpu}", 0.03, document["steps"]["mape"]),
                                     (f"step_worst_{gpu}", 0.10, document["steps"]["worst_abs_error"])):
@@ -68,7 +68,7 @@ def main() -> None:
             policies.append(goal("policies_live", "<=", 0.05, value,
                                  "mean of the policies' step MAPE: " + ", ".join(
                                      f"{p['name']} {p['mape']:.3f}" for p in h100["by_policy"]),
-                                 h100["gpu"], "retrosim validate --profile h100-sxm --groups policies --out OUT",
+                                 h100["gpu"], "retrosim validate --profile calibrate/profiles/h100-sxm-measured.json --groups policies --out OUT",
                                  f"{SAMPLES}/h100.jsonl", why("policies_live")))
     counters = load(PUBLISHED / "samples" / "live" / "dram-counters.json")
     if counters:
