@@ -10,7 +10,7 @@
 namespace retrosim {
 namespace {
 
-constexpr double kPull = 1e-6;        // to a factor of 1
+constexpr double kPull = 1e-4;        // to a factor of 1
 constexpr double kFirstOrder = 1e-2;  // of the smoothness, where an axis has two knots only
 constexpr double kHuber = 0.05;
 constexpr int kReweightings = 2;
