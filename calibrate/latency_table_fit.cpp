@@ -11,7 +11,7 @@ namespace retrosim {
 namespace {
 
 constexpr double kPull = 1e-4;        // to a factor of 1
-constexpr double kFirstOrder = 1e-2;  // of the smoothness, where an axis has two knots only
+constexpr double kFirstOrder = 1e-2;  // of the smoothness: where samples say no slope along an axis there is none
 constexpr double kHuber = 0.05;
 constexpr int kReweightings = 2;
 
@@ -31,7 +31,8 @@ void add_square(Eigen::MatrixXd& normal, const Row& row, double weight) {
   }
 }
 
-/// Adds the squared differences along every axis of one grid, whose unknowns begin at `first`.
+/// Adds the squared second differences along every axis of one grid, and a little of the first, whose unknowns begin at
+/// `first`. Second differences alone leave the slope along an axis free where samples do not vary.
 void add_roughness(Eigen::MatrixXd& penalty, const std::vector<LatencyTable::Axis>& grid, Eigen::Index first) {
   const auto points = static_cast<Eigen::Index>(points_of(grid));
   Eigen::Index stride = points;
@@ -41,7 +42,7 @@ void add_roughness(Eigen::MatrixXd& penalty, const std::vector<LatencyTable::Axi
     for (Eigen::Index p = 0; p < points; ++p) {
       const Eigen::Index place = p / stride % size;
       const Eigen::Index at = first + p;
-      if (size == 2 && place == 0) add_square(penalty, {{at, -1.0}, {at + stride, 1.0}}, kFirstOrder);
+      if (place + 1 < size) add_square(penalty, {{at, -1.0}, {at + stride, 1.0}}, kFirstOrder);
       if (place + 2 < size) {
         add_square(penalty, {{at, 1.0}, {at + stride, -2.0}, {at + 2 * stride, 1.0}}, 1.0);
       }

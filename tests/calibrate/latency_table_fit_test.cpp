@@ -56,5 +56,12 @@ TEST(LatencyTableFit, RecoversAKnownTableFromNoisySamples) {
   }
 }
 
+TEST(LatencyTableFit, PointsWithoutSamplesContinueTheirNeighbours) {
+  std::vector<TableSample> samples;
+  for (int i = 0; i < 40; ++i) samples.push_back({.op = product(1 + i % 16, 2048), .log_ratio = 0.3, .fold = i % 2});
+  const TableFit fit = fit_latency_tables(grid(), samples, 132, {0.1}, 2);
+  EXPECT_NEAR(fit.tables[0].log_factor(product(64, 16384), 132), 0.3, 0.05);
+}
+
 }  // namespace
 }  // namespace retrosim
