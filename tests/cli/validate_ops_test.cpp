@@ -1,5 +1,7 @@
 #include <gmock/gmock.h>
 
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 
 #include "tests/cli/program.h"
@@ -114,11 +116,15 @@ TEST(WhatIf, EveryVerbThatTakesAGpuTakesSet) {
   expect_refused(simulate + "--set name=7", "--set");
 }
 
-TEST(Calibrate, SaysWhenItWasBuiltWithoutCuda) {
-#ifndef RETROSIM_WITH_CUDA
-  expect_refused("calibrate --out /tmp/never", "built without CUDA");
+TEST(Calibrate, SaysThatItNeedsAGpu) {
+  if (std::system("nvidia-smi >/dev/null 2>&1") == 0) GTEST_SKIP() << "there is a GPU";
+  const std::string out = (std::filesystem::path(testing::TempDir()) / "retrosim_calibrate_never").string();
+#ifdef RETROSIM_WITH_CUDA
+  expect_refused("calibrate --out " + out, "a CUDA GPU");
+#else
+  expect_refused("calibrate --out " + out, "built without CUDA");
 #endif
-  EXPECT_FALSE(std::filesystem::exists("/tmp/never"));
+  EXPECT_FALSE(std::filesystem::exists(out));
 }
 
 }  // namespace

@@ -1,8 +1,10 @@
 #include "traces/compare_rankings.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
+#include <string>
 
 #include "model/error.h"
 #include "traces/trace_writer.h"
@@ -13,7 +15,8 @@ namespace {
 /// One layer, one KV head, four pages of 4 tokens, two steps from position 12.
 std::filesystem::path write(const char* name, const std::vector<PageId>& first, const std::vector<PageId>& second,
                             std::int64_t first_position = 12) {
-  const std::filesystem::path file = std::filesystem::path(testing::TempDir()) / name;
+  const std::filesystem::path file =
+      std::filesystem::path(testing::TempDir()) / (std::to_string(::getpid()) + "_" + name);
   TraceHeader header;
   header.num_layers = 1;
   header.recorded_layers = {0};
