@@ -25,6 +25,9 @@ struct Outcome {
   std::size_t err_lines() const { return static_cast<std::size_t>(std::count(err.begin(), err.end(), '\n')); }
 };
 
+/// Path of the program under test.
+const std::string& program();
+
 inline std::string read_file(const std::filesystem::path& file) {
   std::ifstream stream(file, std::ios::binary);
   std::ostringstream text;
@@ -63,8 +66,8 @@ class TemporaryFolder {
 /// `arguments` is a shell text without redirections.
 inline Outcome run(const std::string& arguments) {
   const TemporaryFolder folder;
-  const std::string command = std::string("'") + RETROSIM_PROGRAM + "' " + arguments + " >'" +
-                              (folder / "out").string() + "' 2>'" + (folder / "err").string() + "' </dev/null";
+  const std::string command = "'" + program() + "' " + arguments + " >'" + (folder / "out").string() + "' 2>'" +
+                              (folder / "err").string() + "' </dev/null";
   const int status = std::system(command.c_str());
   return {.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1,
           .out = read_file(folder / "out"),

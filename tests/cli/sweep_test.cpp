@@ -74,7 +74,7 @@ TEST_F(Sweep, KilledForRealAndResumed) {
   ASSERT_GE(child, 0);
   if (child == 0) {
     freopen("/dev/null", "w", stderr);
-    execl(RETROSIM_PROGRAM, RETROSIM_PROGRAM, "sweep", big.c_str(), "--out", file.c_str(), nullptr);
+    execl(program().c_str(), program().c_str(), "sweep", big.c_str(), "--out", file.c_str(), nullptr);
     _exit(127);
   }
   for (int i = 0; i < 2000 && (!std::filesystem::exists(file) || std::filesystem::file_size(file) < 20'000); ++i) {
@@ -214,7 +214,7 @@ class MpiSweep : public Sweep {
   /// Shell text that runs the program on so many ranks.
   static std::string mpirun(int ranks, const std::string& flags) {
     return "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun --oversubscribe " + flags + " -n " +
-           std::to_string(ranks) + " '" + RETROSIM_PROGRAM + "' ";
+           std::to_string(ranks) + " '" + program() + "' ";
   }
 };
 
@@ -236,8 +236,8 @@ TEST_F(MpiSweep, OutlivesALostRank) {
   const std::string grid = spec(text);
   const std::string alone = table(grid, "alone.csv");
   // The rank's shell writes its process id and then becomes the program.
-  const std::string rank = "sh -c 'echo $$ > " + out("pid") + ".$OMPI_COMM_WORLD_RANK; exec " + RETROSIM_PROGRAM +
-                           " sweep " + grid + " --out " + out("lost.csv") + " --rank-timeout-s 2'";
+  const std::string rank = "sh -c 'echo $$ > " + out("pid") + ".$OMPI_COMM_WORLD_RANK; exec " + program() + " sweep " +
+                           grid + " --out " + out("lost.csv") + " --rank-timeout-s 2'";
   const std::string command =
       "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun --oversubscribe --enable-recovery -n 3 " +
       rank + " >/dev/null 2>&1 & mpi=$!; for i in $(seq 500); do [ -s " + out("lost.csv") +
