@@ -6,8 +6,9 @@
 #include <optional>
 #include <utility>
 
+#include "calibrate/latency_table_fit.h"
 #include "calibrate/published_tables.h"
-#include "calibrate/roofline_fit.h"
+#include "calibrate/shaped_fit.h"
 #include "model/file_hash.h"
 #include "model/pricing.h"
 
@@ -28,6 +29,24 @@ constexpr double kL2Ceiling = 20e12;  // bytes/s; only scales the L2 fit's param
 constexpr const char* kProbed = "h100-sxm";  // the GPU of h100_probe.txt
 constexpr const char* kProbe = "h100_probe.txt";
 constexpr DType kDTypes[2] = {DType::bf16, DType::fp8_e4m3};
+
+using Grids = std::vector<std::vector<LatencyTable::Axis>>;
+
+/// Products: tiles, waves and split inner dimensions.
+Grids product_grids() {
+  const std::vector<double> sizes{64, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536};
+  return {{axis_at(ShapeAxis::rows, {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768}),
+           axis_at(ShapeAxis::columns, sizes), axis_at(ShapeAxis::depth, sizes)}};
+}
+
+/// Dense decode attention: its splits and waves by what one list holds, and what depends on the batch beside them.
+Grids attention_grids() {
+  const std::vector<double> tokens{2, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 131072};
+  return {{axis_at(ShapeAxis::lists, {1, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384}),
+           axis_at(ShapeAxis::tokens_per_list, tokens), axis_at(ShapeAxis::query_rows, {1, 4, 8, 16, 64})},
+          {axis_at(ShapeAxis::sequences, {1, 4, 16, 64, 256, 2048}), axis_at(ShapeAxis::tokens_per_list, tokens),
+           axis_at(ShapeAxis::columns, {128, 1024, 4096, 12288})}};
+}
 
 std::size_t index(Parameter parameter) { return static_cast<std::size_t>(parameter); }
 
@@ -67,26 +86,29 @@ class Fitter {
     plan.fitted[index(parameter)] = true;
   }
 
-  LatencySample sample(const std::string& label, std::string regime, const OpWork& work, double latency_us,
-                       double offset_s) const {
-    return {.work = work,
-            .measured_s = latency_us * kUs,
-            .offset_s = offset_s,
-            .regime = std::move(regime),
-            .label = label,
-            .held_out = fold_of(label, kFolds) == 0};
+  static ShapedSample sample(const Op& op, const std::string& label, std::string regime, const OpWork& work,
+                             double latency_us, double offset_s) {
+    return {.op = op,
+            .sample = {.work = work,
+                       .measured_s = latency_us * kUs,
+                       .offset_s = offset_s,
+                       .regime = std::move(regime),
+                       .label = label,
+                       .held_out = fold_of(label, kFolds) == 0},
+            .group = label};
   }
 
-  /// Fits, files the kind under `key` and its samples among the residuals.
-  KindProfile fit(const std::string& key, const FitPlan& plan, const std::vector<LatencySample>& samples,
-                  const std::string& source) {
-    KindProfile kind = fit_roofline(plan, samples);
+  /// Fits a roofline and tables over `grids`, files the kind under `key` and its samples among the residuals.
+  KindProfile fit(const std::string& key, const FitPlan& plan, const std::vector<ShapedSample>& samples,
+                  const std::string& source, const Grids& grids = {}) {
+    KindProfile kind = fit_shaped(plan, samples, grids);
     kind.source = source;
-    for (const LatencySample& s : samples) {
+    for (const ShapedSample& shaped : samples) {
+      const LatencySample& s = shaped.sample;
       const double bytes = s.work.hbm_bytes + s.work.l2_bytes;
       const double naive_s = std::max(bytes / plan.hbm_bandwidth_bytes_per_s, s.work.flops / plan.peak_flops_per_s);
-      result_.residuals.push_back(
-          {key, s.label, s.regime, s.measured_s / kUs, predicted_s(plan, kind, s) / kUs, naive_s / kUs, s.held_out});
+      result_.residuals.push_back({key, s.label, s.regime, s.measured_s / kUs, predicted_s(plan, kind, shaped) / kUs,
+                                   naive_s / kUs, s.held_out});
     }
     result_.profile.kinds[key] = kind;
     return kind;
@@ -99,14 +121,15 @@ class Fitter {
     kind.hold_out = {};
     kind.by_regime.clear();
     kind.sampled_shapes.clear();
+    kind.tables.clear();
     kind.source = why;
     result_.profile.kinds[key] = kind;
   }
 
   void fit_elementwise();
   void fit_gather();
-  void fit_products(std::size_t which);
-  std::vector<LatencySample> attention_samples(std::size_t which, bool in_l2) const;
+  void fit_products(std::size_t which, const Grids& grids);
+  std::vector<ShapedSample> attention_samples(std::size_t which, bool in_l2) const;
   FitPlan attention_plan(std::size_t which) const;
   void fit_attention(std::size_t which);
   void fit_l2();
@@ -133,13 +156,13 @@ class Fitter {
 
 /// The least that a real kernel takes inside a graph: products so small that nothing but their latency is left.
 void Fitter::fit_elementwise() {
-  std::vector<LatencySample> samples;
+  std::vector<ShapedSample> samples;
   for (const GemmRow& row : read_gemm_rows(folder_ / gemm_files_[0])) {
     if (row.m > 16 || row.k > 64 || row.n > 1024) continue;
     const Op op{.shape = MatmulShape{.m = row.m, .n = row.n, .k = row.k}};
     OpWork work = work_of(op, spec_);
     work.l2_bytes += std::exchange(work.hbm_bytes, 0.0);  // replayed, so even the weights stay in L2
-    samples.push_back(sample(row.label, "k <= 64", work, row.latency_us, node_s_));
+    samples.push_back(sample(op, row.label, "k <= 64", work, row.latency_us, node_s_));
   }
   FitPlan p = plan(spec_.bf16_flops_per_s);
   p.start[index(Parameter::hbm_efficiency)] = probe_ ? probe_->copy_bytes_per_s / spec_.hbm_bandwidth_bytes_per_s
@@ -158,10 +181,10 @@ void Fitter::fit_gather() {
     result_.profile.kinds["gather"] = gather_;
     return;
   }
-  std::vector<LatencySample> samples;
+  std::vector<ShapedSample> samples;
   for (const GatherRow& row : probe_->gathers) {
     if (row.page_bytes < 2048 || row.page_bytes > 16384) continue;  // K or V of one page and KV head: 2 to 8 KiB
-    samples.push_back(sample(row.label, "pages of 2 to 16 KiB", {.hbm_bytes = row.total_bytes}, row.latency_us,
+    samples.push_back(sample({}, row.label, "pages of 2 to 16 KiB", {.hbm_bytes = row.total_bytes}, row.latency_us,
                              probe_->launch_us * kUs));
   }
   FitPlan p = plan(spec_.cuda_core_flops_per_s);
@@ -170,14 +193,15 @@ void Fitter::fit_gather() {
   gather_ = fit("gather", p, samples, "h100_probe.txt: a first probe of an H100 80GB HBM3, gather of scattered pages");
 }
 
-void Fitter::fit_products(std::size_t which) {
-  std::vector<LatencySample> samples;
+void Fitter::fit_products(std::size_t which, const Grids& grids) {
+  std::vector<ShapedSample> samples;
   for (const GemmRow& row : read_gemm_rows(folder_ / gemm_files_[which])) {
     if (row.weights_l2_resident || row.nonmonotone) continue;  // a decoding step never finds its weights in L2
     const Op op{.shape = MatmulShape{.m = row.m, .n = row.n, .k = row.k, .weight_dtype = kDTypes[which]}};
     const char* regime = row.m <= 16 ? "rows 1 to 16" : row.m <= 128 ? "rows 17 to 128" : "rows above 1024";
     if (row.m > 128 && row.m <= 1024) regime = "rows 129 to 1024";
-    samples.push_back(sample(row.label, regime, work_of(op, spec_), row.latency_us, node_s_));
+    samples.push_back(sample(op, row.label, regime, work_of(op, spec_), row.latency_us, node_s_));
+    samples.back().group = std::to_string(row.n) + " " + std::to_string(row.k);  // to carry over to other weights
   }
   FitPlan p = plan(spec_.peak_flops_per_s(kDTypes[which]));
   fit_also(p, Parameter::fixed_latency_s, 3e-6);
@@ -188,13 +212,14 @@ void Fitter::fit_products(std::size_t which) {
   if (which == 1) fit_also(p, Parameter::compute_half_units, 20.0);
   products_[which] = fit(kind_key(OpKind::matmul, kDTypes[which]), p, samples,
                          "aiconfigurator (NVIDIA), " + gemm_files_[which] + ", weights outside L2" +
-                             (which == 1 ? "; includes the quantisation of the activations" : ""));
+                             (which == 1 ? "; includes the quantisation of the activations" : ""),
+                         grids);
 }
 
 /// A measured call is three kernels: the write of the new keys and values, attention, and the merge of its splits.
-std::vector<LatencySample> Fitter::attention_samples(std::size_t which, bool in_l2) const {
+std::vector<ShapedSample> Fitter::attention_samples(std::size_t which, bool in_l2) const {
   const double l2 = static_cast<double>(spec_.l2_bytes);
-  std::vector<LatencySample> samples;
+  std::vector<ShapedSample> samples;
   for (const DecodeAttentionRow& row : read_decode_attention_rows(folder_ / attention_files_[which])) {
     const AttentionShape shape{.batch = row.batch,
                                .num_q_heads = row.num_q_heads,
@@ -223,7 +248,7 @@ std::vector<LatencySample> Fitter::attention_samples(std::size_t which, bool in_
         static_cast<double>(2 * row.batch * row.num_kv_heads * row.head_dim);  // elements
     const double offset = 3 * node_s_ + 2 * elementwise_.fixed_latency_s.value +
                           new_keys_and_values * (2.0 + bits_of(kDTypes[which]) / 8.0) / l2_bandwidth_;
-    samples.push_back(sample(row.label, regime, work, row.latency_us, offset));
+    samples.push_back(sample({.shape = shape}, row.label, regime, work, row.latency_us, offset));
   }
   return samples;
 }
@@ -243,7 +268,8 @@ void Fitter::fit_attention(std::size_t which) {
       fit(kind_key(OpKind::attention, kDTypes[which]), attention_plan(which), attention_samples(which, false),
           "aiconfigurator (NVIDIA), " + attention_files_[which] +
               ", dense paged attention of FlashAttention 3 in vLLM, less a KV write and a merge kernel; compute "
-              "efficiency borrowed from products");
+              "efficiency borrowed from products",
+          attention_grids());
 }
 
 /// L2 bandwidth from attention whose replayed keys and values stay there.
@@ -252,26 +278,26 @@ void Fitter::fit_l2() {
     l2_bandwidth_ = donor_->l2_bandwidth_bytes_per_s;  // older kernels leave most SMs idle at such sizes
     return;
   }
-  const KindProfile first = fit_roofline(attention_plan(0), attention_samples(0, false));
+  const KindProfile first = fit_shaped(attention_plan(0), attention_samples(0, false), {});
   FitPlan p = plan(spec_.bf16_flops_per_s);
   p.start[index(Parameter::compute_efficiency)] = first.compute_efficiency.value;
   p.start[index(Parameter::fixed_latency_s)] = first.fixed_latency_s.value;
   p.start[index(Parameter::unit_latency_s)] = first.unit_latency_s.value;
   p.hbm_bandwidth_bytes_per_s = kL2Ceiling;
   fit_also(p, Parameter::hbm_efficiency, 0.25);
-  const Fitted share = fit_roofline(p, attention_samples(0, true)).hbm_efficiency;
+  const Fitted share = fit_shaped(p, attention_samples(0, true), {}).hbm_efficiency;
   l2_bandwidth_ = share.value * kL2Ceiling;
 }
 
 void Fitter::fit_all_reduce() {
-  std::vector<LatencySample> samples;
+  std::vector<ShapedSample> samples;
   std::vector<SampledShape> shapes;
   Domain domain;
   for (const AllReduceRow& row : read_all_reduce_rows(folder_ / "aic_allreduce.csv", table_gpu_, "vllm_custom_graph")) {
     if (static_cast<double>(row.message_bytes) > kLargestMessage) continue;
     const Op op{.shape = AllReduceShape{.message_bytes = row.message_bytes, .num_gpus = row.num_gpus}};
     const auto sent = static_cast<double>(op.bytes_moved().interconnect);
-    samples.push_back(sample(row.label, row.message_bytes <= 1 << 20 ? "message to 1 MiB" : "message above 1 MiB",
+    samples.push_back(sample(op, row.label, row.message_bytes <= 1 << 20 ? "message to 1 MiB" : "message above 1 MiB",
                              {.hbm_bytes = sent}, row.latency_us, node_s_));
     const OpWork work = work_of(op, spec_);
     shapes.push_back({work.hbm_bytes + work.l2_bytes, work.flops, work.units});
@@ -365,12 +391,12 @@ void Fitter::set_rates() {
 PublishedFit Fitter::run() {
   fit_elementwise();
   fit_gather();
-  for (std::size_t which = 0; which < dtypes_; ++which) fit_products(which);
+  for (std::size_t which = 0; which < dtypes_; ++which) fit_products(which, {});
   fit_l2();
   result_.residuals.clear();  // the first round only served to find the L2 bandwidth
   fit_elementwise();
   fit_gather();
-  for (std::size_t which = 0; which < dtypes_; ++which) fit_products(which);
+  for (std::size_t which = 0; which < dtypes_; ++which) fit_products(which, product_grids());
   for (std::size_t which = 0; which < dtypes_; ++which) fit_attention(which);
   fit_all_reduce();
   borrow_the_rest();

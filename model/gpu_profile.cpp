@@ -76,12 +76,15 @@ GpuProfile transfer_profile(const GpuSpec& spec, const GpuProfile& donor) {
   profile.name = spec.name;
   profile.spec = spec;
   profile.sample_files.clear();
+  // Tables hold the tiles and waves of the donor's kernels, which another generation runs others of.
+  const bool same_generation = donor.spec.compute_capability_x10 == spec.compute_capability_x10;
   // An efficiency stays a share: nothing moves more than the datasheet says.
   const double generation = std::min(1.0, bandwidth_share(spec) / bandwidth_share(donor.spec));
   for (auto& [key, kind] : profile.kinds) {
     for (double Fitted::*bound : {&Fitted::value, &Fitted::low, &Fitted::high}) {
       kind.hbm_efficiency.*bound *= generation;
     }
+    if (!same_generation) kind.tables.clear();
     kind.measured = false;
     kind.hold_out = {};
     kind.by_regime.clear();

@@ -13,21 +13,23 @@ namespace retrosim {
 
 /// A coordinate of an operation's shape.
 enum class ShapeAxis : std::uint8_t {
-  rows,              // of the block of activations, of a product, or query rows
-  columns,           // n of a product, hidden, intermediate or vocabulary size, query heads * head size
-  depth,             // k of a product
-  lists,             // batch * KV heads
-  blocks_per_sm,     // blocks of decode attention over SMs
-  tokens_per_block,  // keys that one block of decode attention works through
-  query_rows,        // window * query group: rows that share a page
-  page_size,         // tokens
-  head_dim,          // elements
-  unseen_per_page,   // older queries that have not seen a loaded page, mean
-  splits,            // KV splits per list
-  pages_per_list,    // scored
-  selected_per_list  // pages
+  rows,               // of the block of activations, of a product, or query rows
+  columns,            // n of a product, hidden, intermediate or vocabulary size, query heads * head size
+  depth,              // k of a product
+  lists,              // batch * KV heads
+  blocks_per_sm,      // blocks of decode attention over SMs
+  tokens_per_block,   // keys that one block of decode attention works through
+  query_rows,         // window * query group: rows that share a page
+  page_size,          // tokens
+  head_dim,           // elements
+  unseen_per_page,    // older queries that have not seen a loaded page, mean
+  splits,             // KV splits per list
+  pages_per_list,     // scored
+  selected_per_list,  // pages
+  sequences,          // batch
+  tokens_per_list     // keys of one sequence and KV head
 };
-inline constexpr int kNumShapeAxes = 13;
+inline constexpr int kNumShapeAxes = 15;
 
 std::string_view name_of(ShapeAxis axis);
 /// Throws InputError naming `field`.

@@ -14,15 +14,16 @@
 #include <array>
 
 #include "model/policies/layer_counts.h"
+#include "model/policies/ranking.h"
 #include "model/policies/recalling.h"
 
 namespace retrosim {
 namespace {
 
-class ArkvalePolicy final : public Policy {
+class ArkvalePolicy final : public RankingPolicy {
  public:
   explicit ArkvalePolicy(const PolicyParams& params)
-      : Policy(params),
+      : RankingPolicy(params),
         capacity_ratio_(option("capacity_ratio", 2, 1, 1024, "pages in GPU memory per selected page")),
         sinks_(static_cast<std::int64_t>(option("sink_pages", 2, 0, 1024, "first pages, always attended"))),
         recent_(static_cast<std::int64_t>(option("recent_pages", 2, 1, 1024, "last pages, always attended"))) {}
@@ -32,21 +33,11 @@ class ArkvalePolicy final : public Policy {
     static constexpr std::array kVariants{PolicyVariant::paper, PolicyVariant::released};
     return kVariants;
   }
-  std::int64_t pages_selected(std::int64_t num_pages, int page_size) const override {
-    return pages_in_budget(params(), num_pages, page_size);
-  }
-  bool can_return_to_skipped_pages() const override { return true; }
-  bool selects_by_score() const override { return true; }
   bool keeps_page_summaries() const override { return true; }
   PolicyEvidence evidence() const override {
     return {.note =
                 "residency and recalls replayed on the recorded min/max scores, which stand for ArkVale's digests, "
                 "per KV head instead of per layer"};
-  }
-
-  void select(const RankedPages& ranked, int page_size, std::vector<PageId>& out) const override {
-    SelectionMemory memory;
-    select_next(ranked, page_size, memory, out);
   }
 
   void select_next(const RankedPages& ranked, int page_size, SelectionMemory& memory,

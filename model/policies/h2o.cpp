@@ -13,13 +13,9 @@
 namespace retrosim {
 namespace {
 
-constexpr std::int64_t kScoreBytes = 4;
-
-class H2oPolicy final : public EvictingPolicy {
+class H2oPolicy final : public HeavyHitterPolicy {
  public:
-  explicit H2oPolicy(const PolicyParams& params)
-      : EvictingPolicy(params),
-        recent_share_(option("recent_share", 0.5, 0, 1, "share of the budget that goes to the most recent tokens")) {}
+  explicit H2oPolicy(const PolicyParams& params) : HeavyHitterPolicy(params, 0.5) {}
 
   std::string_view name() const override { return "h2o"; }
   std::span<const PolicyVariant> variants() const override {
@@ -34,7 +30,7 @@ class H2oPolicy final : public EvictingPolicy {
 
   void add_after_attention_ops(const LayerContext& layer, StepGraphBuilder& graph) const override {
     const LayerCounts c(layer);
-    const std::int64_t scores = c.b * c.hq * c.attended * kScoreBytes;
+    const std::int64_t scores = score_bytes(c);
     graph.add(CachePassShape{.other_read = c.weights() + scores,
                              .other_write = c.weights() + scores,
                              .operations = static_cast<double>(c.b * c.hq * c.attended)},
@@ -45,28 +41,8 @@ class H2oPolicy final : public EvictingPolicy {
       graph.add(CachePassShape{.kv_read = c.token_kv(), .kv_write = c.token_kv()}, "overwrite_victim", layer.layer);
       return;
     }
-    const std::int64_t half = c.kv(c.head_tokens) / 2;
-    graph.add(CachePassShape{.kv_read = half, .kv_write = half}, "copy_kept_keys", layer.layer);
-    graph.add(CachePassShape{.kv_read = half, .kv_write = half}, "copy_kept_values", layer.layer);
+    add_cache_rewrite(graph, c, "copy_kept_keys", "copy_kept_values", layer.layer);
   }
-
-  PolicyState state(const LlmSpec& llm, std::int64_t context_tokens, int page_size, DType kv_dtype,
-                    int dense_layers) const override {
-    const std::int64_t kept = pages_selected(pages_of(context_tokens, page_size), page_size) * page_size;
-    return {.gpu_kv = gpu_kv_bytes(llm, kv_dtype, context_tokens, kept, page_size, dense_layers),
-            .gpu_metadata = kScoreBytes * (llm.num_layers - dense_layers) * llm.num_q_heads * kept};
-  }
-
- protected:
-  std::int64_t recent_pages(std::int64_t count, int /*page_size*/) const override {
-    return static_cast<std::int64_t>(recent_share_ * static_cast<double>(count) + 0.5);
-  }
-  void accumulate(const std::vector<float>& mass, SelectionMemory& memory) const override {
-    for (std::size_t page = 0; page < mass.size(); ++page) memory.score[page] += mass[page];
-  }
-
- private:
-  double recent_share_;
 };
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include <cmath>
 
 #include "model/policies/layer_counts.h"
+#include "model/policies/ranking.h"
 #include "model/policies/recalling.h"
 
 namespace retrosim {
@@ -23,20 +24,15 @@ constexpr std::int64_t kRecentPages = 2;
 constexpr double kPromotion = 0.03;
 constexpr double kPageFill = 1.11;  // pages per full page's tokens, as measured by a reproduction
 
-class IceCachePolicy final : public Policy {
+class IceCachePolicy final : public RankingPolicy {
  public:
   explicit IceCachePolicy(const PolicyParams& params)
-      : Policy(params),
+      : RankingPolicy(params),
         search_every_(static_cast<std::int64_t>(
             option("search_every_layers", 1, 1, 64, "sparse layers that one tree search serves"))),
         churn_(option("churn", 0.17, 0, 1, "share of the searched pages that is new at a step, where no trace says")) {}
 
   std::string_view name() const override { return "icecache"; }
-  std::int64_t pages_selected(std::int64_t num_pages, int page_size) const override {
-    return pages_in_budget(params(), num_pages, page_size);
-  }
-  bool can_return_to_skipped_pages() const override { return true; }
-  bool selects_by_score() const override { return true; }
   bool keeps_page_summaries() const override { return false; }
   PolicyEvidence evidence() const override {
     return {.evaluated = false,

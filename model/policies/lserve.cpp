@@ -13,6 +13,7 @@
 
 #include "model/policies/kept_list.h"
 #include "model/policies/layer_counts.h"
+#include "model/policies/ranking.h"
 
 namespace retrosim {
 namespace {
@@ -21,30 +22,20 @@ constexpr std::int64_t kSinkTokens = 128;
 constexpr std::int64_t kLocalTokens = 256;
 constexpr std::int64_t kLogicalPage = 16;  // tokens
 
-class LServePolicy final : public Policy {
+class LServePolicy final : public RankingPolicy {
  public:
   explicit LServePolicy(const PolicyParams& params)
-      : Policy(params),
+      : RankingPolicy(params),
         interval_(static_cast<std::int64_t>(option("interval", 4, 1, 1024, "steps that one selection serves"))),
         streaming_share_(option("streaming_share", 0.5, 0, 1, "share of the KV heads that are streaming heads")) {}
 
   std::string_view name() const override { return "lserve"; }
-  std::int64_t pages_selected(std::int64_t num_pages, int page_size) const override {
-    return pages_in_budget(params(), num_pages, page_size);
-  }
-  bool can_return_to_skipped_pages() const override { return true; }
-  bool selects_by_score() const override { return true; }
   bool keeps_page_summaries() const override { return true; }
   PolicyEvidence evidence() const override {
     return {.note =
                 "dense heads' rule on the recorded page scores of steps that make a list (per KV head; the paper's "
                 "logical pages where the trace's pages have 16 tokens); recall of attention mass takes every head "
                 "for a dense one"};
-  }
-
-  void select(const RankedPages& ranked, int page_size, std::vector<PageId>& out) const override {
-    SelectionMemory memory;
-    select_next(ranked, page_size, memory, out);
   }
 
   void select_next(const RankedPages& ranked, int page_size, SelectionMemory& memory,

@@ -23,6 +23,7 @@
 
 #include "model/error.h"
 #include "model/policies/layer_counts.h"
+#include "model/policies/ranking.h"
 #include "model/policies/recalling.h"
 
 namespace retrosim {
@@ -41,10 +42,10 @@ constexpr int kEagerMergeOps = 7;
 constexpr double kGatherShare = 0.34;
 constexpr std::int64_t kGpuTokens = kSinkTokens + kLocalTokens + kGeneratedTokens;
 
-class MagicPigPolicy final : public Policy {
+class MagicPigPolicy final : public RankingPolicy {
  public:
   explicit MagicPigPolicy(const PolicyParams& params)
-      : Policy(params),
+      : RankingPolicy(params),
         bits_(static_cast<std::int64_t>(option("lsh_bits", 10, 1, 24, "K: bits per hash table"))),
         tables_(static_cast<std::int64_t>(option("lsh_tables", 150, 1, 4096, "L: hash tables"))) {}
 
@@ -53,11 +54,6 @@ class MagicPigPolicy final : public Policy {
     static constexpr std::array kVariants{PolicyVariant::paper, PolicyVariant::released};
     return kVariants;
   }
-  std::int64_t pages_selected(std::int64_t num_pages, int page_size) const override {
-    return pages_in_budget(params(), num_pages, page_size);
-  }
-  bool can_return_to_skipped_pages() const override { return true; }
-  bool selects_by_score() const override { return true; }
   bool keeps_page_summaries() const override { return false; }
   PolicyEvidence evidence() const override {
     return {.evaluated = false,

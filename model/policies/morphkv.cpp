@@ -59,9 +59,10 @@ class MorphKvPolicy final : public EvictingPolicy {
 
   PolicyState state(const LlmSpec& llm, std::int64_t context_tokens, int page_size, DType kv_dtype,
                     int dense_layers) const override {
-    const std::int64_t kept = pages_selected(pages_of(context_tokens, page_size), page_size) * page_size;
-    return {.gpu_kv = gpu_kv_bytes(llm, kv_dtype, context_tokens, kept, page_size, dense_layers),
-            .gpu_metadata = (llm.num_layers - dense_layers) * llm.num_q_heads * recent_queries_ * kept * kWeightBytes};
+    PolicyState state = EvictingPolicy::state(llm, context_tokens, page_size, kv_dtype, dense_layers);
+    state.gpu_metadata = (llm.num_layers - dense_layers) * llm.num_q_heads * recent_queries_ *
+                         kept_tokens(context_tokens, page_size) * kWeightBytes;
+    return state;
   }
 
  protected:

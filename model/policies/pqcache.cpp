@@ -15,6 +15,7 @@
 #include <array>
 
 #include "model/policies/layer_counts.h"
+#include "model/policies/ranking.h"
 #include "model/policies/recalling.h"
 
 namespace retrosim {
@@ -23,10 +24,10 @@ namespace {
 constexpr std::int64_t kSinkTokens = 32;
 constexpr double kLocalShare = 0.5;  // of the budget
 
-class PqCachePolicy final : public Policy {
+class PqCachePolicy final : public RankingPolicy {
  public:
   explicit PqCachePolicy(const PolicyParams& params)
-      : Policy(params),
+      : RankingPolicy(params),
         subvectors_(static_cast<std::int64_t>(option("subvectors", 2, 1, 64, "m: parts that a key is split into"))),
         bits_(static_cast<std::int64_t>(option("bits", 6, 1, 16, "per code: 2^bits centroids per part"))),
         cache_tokens_(static_cast<std::int64_t>(
@@ -39,11 +40,6 @@ class PqCachePolicy final : public Policy {
     static constexpr std::array kVariants{PolicyVariant::paper, PolicyVariant::released};
     return kVariants;
   }
-  std::int64_t pages_selected(std::int64_t num_pages, int page_size) const override {
-    return pages_in_budget(params(), num_pages, page_size);
-  }
-  bool can_return_to_skipped_pages() const override { return true; }
-  bool selects_by_score() const override { return true; }
   bool keeps_page_summaries() const override { return false; }
   PolicyEvidence evidence() const override {
     return {.evaluated = false,

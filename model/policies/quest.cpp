@@ -5,21 +5,17 @@
 
 #include "model/error.h"
 #include "model/policies/layer_counts.h"
+#include "model/policies/ranking.h"
 #include "model/policy.h"
 
 namespace retrosim {
 namespace {
 
-class QuestPolicy final : public Policy {
+class QuestPolicy final : public RankingPolicy {
  public:
-  explicit QuestPolicy(const PolicyParams& params) : Policy(params) {}
+  explicit QuestPolicy(const PolicyParams& params) : RankingPolicy(params) {}
 
   std::string_view name() const override { return "quest"; }
-  std::int64_t pages_selected(std::int64_t num_pages, int page_size) const override {
-    return pages_in_budget(params(), num_pages, page_size);
-  }
-  bool can_return_to_skipped_pages() const override { return true; }
-  bool selects_by_score() const override { return true; }
   PolicyEvidence evidence() const override {
     return {.note = "per KV head on the recorded scores (the released kernels select per query head)"};
   }

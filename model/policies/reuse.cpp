@@ -8,30 +8,21 @@
 
 #include "model/policies/kept_list.h"
 #include "model/policies/layer_counts.h"
+#include "model/policies/ranking.h"
 
 namespace retrosim {
 namespace {
 
-class ReusePolicy final : public Policy {
+class ReusePolicy final : public RankingPolicy {
  public:
   explicit ReusePolicy(const PolicyParams& params)
-      : Policy(params),
+      : RankingPolicy(params),
         interval_(static_cast<std::int64_t>(option("interval", 4, 1, 1024, "steps that one selection serves"))) {}
 
   std::string_view name() const override { return "reuse"; }
-  std::int64_t pages_selected(std::int64_t num_pages, int page_size) const override {
-    return pages_in_budget(params(), num_pages, page_size);
-  }
-  bool can_return_to_skipped_pages() const override { return true; }
-  bool selects_by_score() const override { return true; }
   bool keeps_page_summaries() const override { return true; }
   PolicyEvidence evidence() const override {
     return {.note = "Quest's rule on the recorded scores of the steps that make a new list"};
-  }
-
-  void select(const RankedPages& ranked, int page_size, std::vector<PageId>& out) const override {
-    SelectionMemory memory;
-    select_next(ranked, page_size, memory, out);
   }
 
   void select_next(const RankedPages& ranked, int page_size, SelectionMemory& memory,

@@ -47,8 +47,8 @@ class SnapKvPolicy final : public EvictingPolicy {
 
   PolicyState state(const LlmSpec& llm, std::int64_t context_tokens, int page_size, DType kv_dtype,
                     int dense_layers) const override {
-    const std::int64_t kept = pages_selected(pages_of(context_tokens, page_size), page_size) * page_size;
-    PolicyState state{.gpu_kv = gpu_kv_bytes(llm, kv_dtype, context_tokens, kept, page_size, dense_layers)};
+    const std::int64_t kept = kept_tokens(context_tokens, page_size);
+    PolicyState state = EvictingPolicy::state(llm, context_tokens, page_size, kv_dtype, dense_layers);
     if (variant() == PolicyVariant::released) {
       state.gpu_kv += (llm.query_group() - 1) * gpu_kv_bytes(llm, kv_dtype, context_tokens, kept, page_size, 0) *
                       (llm.num_layers - dense_layers) / llm.num_layers;
@@ -59,9 +59,6 @@ class SnapKvPolicy final : public EvictingPolicy {
  protected:
   std::int64_t recent_pages(std::int64_t /*count*/, int page_size) const override {
     return pages_of(static_cast<std::int64_t>(window_), page_size);
-  }
-  void accumulate(const std::vector<float>& mass, SelectionMemory& memory) const override {
-    for (std::size_t page = 0; page < mass.size(); ++page) memory.score[page] += mass[page];
   }
   bool evicts_while_decoding() const override { return false; }
 

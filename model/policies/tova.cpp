@@ -39,16 +39,8 @@ class TovaPolicy final : public EvictingPolicy {
     if (variant() == PolicyVariant::ideal) return;
     graph.add(CachePassShape{.other_read = c.b * c.attended * 4, .other_write = c.b * c.attended * 4}, "sort_kept",
               layer.layer);
-    const std::int64_t half = c.kv(c.head_tokens) / 2;
-    graph.add(CachePassShape{.kv_read = half, .kv_write = half}, "gather_keys", layer.layer);
-    graph.add(CachePassShape{.kv_read = half, .kv_write = half}, "gather_values", layer.layer);
+    add_cache_rewrite(graph, c, "gather_keys", "gather_values", layer.layer);
     graph.add(CachePassShape{.kv_read = c.token_kv(), .kv_write = c.token_kv()}, "concat_new_token", layer.layer);
-  }
-
-  PolicyState state(const LlmSpec& llm, std::int64_t context_tokens, int page_size, DType kv_dtype,
-                    int dense_layers) const override {
-    const std::int64_t kept = pages_selected(pages_of(context_tokens, page_size), page_size) * page_size;
-    return {.gpu_kv = gpu_kv_bytes(llm, kv_dtype, context_tokens, kept, page_size, dense_layers)};
   }
 
  protected:

@@ -72,6 +72,14 @@ TEST(GpuProfile, TransferScalesWithTheDatasheetAndClaimsNothing) {
   }
 }
 
+// Tiles and waves carry over to a GPU of the same architecture, not to another one.
+TEST(GpuProfile, TablesAreTransferredWithinAGeneration) {
+  EXPECT_FALSE(find_gpu_profile("h100-sxm").kinds.at("matmul.bfloat16").tables.empty());
+  EXPECT_FALSE(find_gpu_profile("h200-sxm").kinds.at("matmul.bfloat16").tables.empty());
+  EXPECT_TRUE(find_gpu_profile("b200-sxm").kinds.at("matmul.bfloat16").tables.empty());
+  EXPECT_TRUE(find_gpu_profile("a100-sxm").kinds.at("attention.bfloat16").tables.empty());
+}
+
 TEST(GpuProfile, BorrowsFromAGpuOfItsComputeCapability) {
   const GpuProfile rtx_4090 = find_gpu_profile("rtx-4090");
   const GpuProfile l40s = find_gpu_profile("l40s");

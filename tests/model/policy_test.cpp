@@ -63,6 +63,18 @@ TEST_P(EveryPolicy, FullBudgetSelectsEverything) {
   EXPECT_EQ(selected.size(), 40U);
 }
 
+// Hits + misses = selected: what was recalled is what had been written before the step and was not resident.
+void expect_hits_and_misses_are_the_selection(const SelectionMemory& before, const std::vector<PageId>& selected,
+                                              const SelectionMemory& after) {
+  if (before.steps == 0 || before.resident.empty()) {
+    EXPECT_EQ(after.recalled, 0);
+    return;
+  }
+  const auto hits = std::count_if(selected.begin(), selected.end(),
+                                  [&](PageId page) { return page >= before.num_pages || before.resident[page] != 0; });
+  EXPECT_EQ(hits + after.recalled, static_cast<std::int64_t>(selected.size()));
+}
+
 // A policy that says it never returns to a page it skipped must not: over a growing context, whatever the ranking.
 // The sizes hold at every step; only snapkv keeps what is generated on top. The context stands still between pages.
 TEST_P(EveryPolicy, OverAGrowingContextSizesHoldAndEvictedPagesStayOut) {
@@ -78,7 +90,9 @@ TEST_P(EveryPolicy, OverAGrowingContextSizesHoldAndEvictedPagesStayOut) {
       for (int step = 0; step < 3; ++step) {
         const Ranking ranking(num_pages, ++seed);
         std::vector<PageId> selected;
+        const SelectionMemory before = memory;
         policy->select_next(ranking.ranked(), 16, memory, selected);
+        expect_hits_and_misses_are_the_selection(before, selected, memory);
         const std::set<PageId> kept(selected.begin(), selected.end());
         EXPECT_EQ(kept.size(), selected.size());
         EXPECT_TRUE(kept.contains(static_cast<PageId>(num_pages - 1)));

@@ -35,6 +35,7 @@ GpuProfile round_gpu() {
     kind.unit_latency_s = exactly(0);
     kind.measured = true;
     kind.sampled_shapes.clear();
+    kind.tables.clear();
     kind.domain = {.min_bytes = 0, .max_bytes = 1e9, .min_flops = 0, .max_flops = 1e12};
   }
   return profile;
