@@ -9,6 +9,7 @@
 #include "model/error.h"
 #include "reports/op_breakdown.h"
 #include "reports/simulation_json.h"
+#include "traces/statistics_json.h"
 
 namespace retrosim {
 namespace {

@@ -1,7 +1,7 @@
 #include "reports/trace_info.h"
 
 #include "reports/format.h"
-#include "traces/statistics.h"
+#include "traces/statistics_json.h"
 
 namespace retrosim {
 namespace {

@@ -5,32 +5,16 @@
 
 #include "model/decode_config.h"
 #include "model/error.h"
-#include "reports/format.h"
 #include "reports/policy_flags.h"
-#include "reports/table.h"
 #include "reports/trace_info.h"
+#include "traces/statistics_json.h"
 
 namespace retrosim {
 namespace {
 
-std::vector<std::string> window_headers(const std::string& what, const std::vector<int>& windows) {
-  std::vector<std::string> headers;
-  for (const int window : windows) headers.push_back(what + " w=" + std::to_string(window));
-  return headers;
-}
+const std::vector<double> kDefaultBudgets = {0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0};
 
-std::vector<std::string> row_of(const std::string& name, const LayerStatistics& statistics) {
-  std::vector<std::string> row = {name, fixed(statistics.overlap_topk, 3),
-                                  statistics.overlap_nextk ? fixed(*statistics.overlap_nextk, 3) : "n/a",
-                                  fixed(statistics.unseen_pages_mean, 1)};
-  for (const double ratio : statistics.exposure) row.push_back(fixed(ratio, 3));
-  for (const double mass : statistics.mass_recall) row.push_back(fixed(mass, 3));
-  return row;
-}
-
-}  // namespace
-
-TraceStatsAnswer run_trace_stats(const TraceStatsRequest& request) {
+void check(const TraceStatsRequest& request) {
   if (request.windows.empty()) throw InputError("", "--windows", "", "at least one window");
   for (const int window : request.windows) {
     if (window < 1 || window > kMaxWindow) {
@@ -42,12 +26,57 @@ TraceStatsAnswer run_trace_stats(const TraceStatsRequest& request) {
       throw InputError("", "--windows", std::to_string(request.windows[i]), "windows in ascending order");
     }
   }
+  if (!request.budgets.empty() && request.policy != "quest") {
+    throw InputError("", "--budgets", request.policy, "the policy quest, whose selections of growing budgets nest");
+  }
+  if (request.max_lag < 0 || request.max_lag > 4096) {
+    throw InputError("", "--max-lag", std::to_string(request.max_lag), "0 to 4096 steps");
+  }
+  if (request.block_steps < 1) throw InputError("", "--block-steps", std::to_string(request.block_steps), "at least 1");
+  if (request.resamples < 100 || request.resamples > 1000000) {
+    throw InputError("", "--resamples", std::to_string(request.resamples), "100 to 1000000");
+  }
+}
+
+/// How many recorded pages make one of `tokens`.
+int merged_pages(const TraceReader& trace, int tokens) {
+  const int recorded = trace.header().page_size;
+  if (tokens < recorded || tokens % recorded != 0) {
+    throw InputError("", "--page-sizes", std::to_string(tokens),
+                     "a multiple of the trace's pages of " + std::to_string(recorded) + " tokens");
+  }
+  return tokens / recorded;
+}
+
+}  // namespace
+
+TraceStatsAnswer run_trace_stats(const TraceStatsRequest& request) {
+  check(request);
   TraceStatisticsOptions options;
   options.policy = make_policy(request.policy, budget_params(request.policy, request.budget, request.budget_tokens));
   options.windows = request.windows;
   options.threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  options.intervals = true;
+  options.bootstrap = {.block_steps = request.block_steps, .resamples = request.resamples, .seed = request.seed};
   const TraceReader trace(request.file);
-  return {.request = request, .statistics = trace_statistics(trace, options), .warning = truncation_warning(trace)};
+  std::vector<int> merges;
+  for (const int tokens : request.page_sizes) merges.push_back(merged_pages(trace, tokens));
+  if (merges.empty() && trace.header().top_m == 0) merges = {2, 4};
+
+  TraceStatsAnswer answer{
+      .request = request, .statistics = {}, .budgets = {}, .page_sizes = {}, .warning = truncation_warning(trace)};
+  for (const int merge : merges) {
+    options.merged_pages = merge;
+    answer.page_sizes.push_back(trace_statistics(trace, options));
+  }
+  options.merged_pages = 1;
+  std::vector<double> budgets = request.budgets;
+  if (budgets.empty() && request.policy == "quest" && trace.header().top_m == 0) budgets = kDefaultBudgets;
+  if (!budgets.empty()) answer.budgets = budget_statistics(trace, budgets, options);
+  options.max_lag = request.max_lag;
+  options.reuse = true;
+  answer.statistics = trace_statistics(trace, options);
+  return answer;
 }
 
 Json trace_stats_document(const TraceStatsAnswer& answer) {
@@ -56,7 +85,11 @@ Json trace_stats_document(const TraceStatsAnswer& answer) {
               {"policy", request.policy},
               {"budget", nullptr},
               {"budget_tokens", nullptr},
-              {"windows", request.windows}};
+              {"windows", request.windows},
+              {"max_lag", request.max_lag},
+              {"block_steps", request.block_steps},
+              {"resamples", request.resamples},
+              {"seed", request.seed}};
   if (request.budget_tokens) {
     inputs["budget_tokens"] = *request.budget_tokens;
   } else if (request.policy != "full") {
@@ -64,23 +97,15 @@ Json trace_stats_document(const TraceStatsAnswer& answer) {
   }
   Json json{{"schema", "retrosim.trace_stats/1"}, {"inputs", std::move(inputs)}};
   json.update(to_json(answer.statistics));
-  return json;
-}
-
-std::string trace_stats_text(const TraceStatsAnswer& answer) {
-  const TraceStatistics& statistics = answer.statistics;
-  std::vector<std::string> headers = {"layer", "in prev top-k", "in prev next-k", "unseen"};
-  for (std::string& header : window_headers("exposure", statistics.windows)) headers.push_back(std::move(header));
-  for (std::string& header : window_headers("recall", statistics.windows)) headers.push_back(std::move(header));
-  Table table(headers);
-  for (std::size_t i = 0; i < statistics.layers.size(); ++i) {
-    table.add(row_of(std::to_string(statistics.layers[i]), statistics.per_layer[i]));
+  json["budgets"] = to_json(answer.budgets, request.windows, true);
+  json["page_sizes"] = Json::array();
+  for (const TraceStatistics& statistics : answer.page_sizes) {
+    Json one = to_json(statistics);
+    one.erase("per_layer");
+    one.erase("per_head");
+    json["page_sizes"].push_back(std::move(one));
   }
-  table.add(row_of("all", statistics.overall));
-  return answer.request.file + ": " + statistics.policy + ", " + std::to_string(statistics.counted_steps) + " of " +
-         std::to_string(statistics.num_steps) + " steps counted\n\n" + table.to_text() +
-         "\nexposure w: pages a query has seen after w-1 later steps, relative to its own; recall w: attention mass on "
-         "them\n";
+  return json;
 }
 
 }  // namespace retrosim

@@ -1,12 +1,12 @@
 #include "traces/replay.h"
 
 #include <algorithm>
-#include <array>
 #include <limits>
 #include <numeric>
 #include <stdexcept>
 
 #include "model/decode_config.h"
+#include "traces/total_mass.h"
 
 namespace retrosim {
 namespace {
@@ -53,16 +53,7 @@ void HeadReplay::start_query(const HeadRanking& ranking) {
   float* mass = mass_.data() + slot * mass_stride_;
   if (ranking.pages.size() < pages) std::fill_n(mass, pages, 0.0F);
   for (std::size_t i = 0; i < ranking.pages.size(); ++i) mass[ranking.pages[i]] = ranking.mass[i];
-  // Eight running sums: one alone would wait for each addition.
-  std::array<float, 8> sums{};
-  const std::size_t whole = ranking.mass.size() / 8 * 8;
-  for (std::size_t i = 0; i < whole; i += 8) {
-    for (std::size_t lane = 0; lane < 8; ++lane) sums[lane] += ranking.mass[i + lane];
-  }
-  double total = ranking.rest;
-  for (const float sum : sums) total += sum;
-  for (std::size_t i = whole; i < ranking.mass.size(); ++i) total += ranking.mass[i];
-  total_[slot] = total;
+  total_[slot] = total_mass(ranking);
   std::fill_n(gained_.begin() + static_cast<std::ptrdiff_t>(slot * window), window, 0.0);
 }
 

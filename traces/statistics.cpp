@@ -4,108 +4,173 @@
 
 #include "model/decode_config.h"
 #include "model/error.h"
+#include "traces/merged_pages.h"
 #include "traces/parallel.h"
 #include "traces/replay.h"
+#include "traces/selection_lags.h"
 
 namespace retrosim {
 namespace {
 
-/// Sums over steps and heads; the statistics are ratios of these.
-struct Sums {
-  std::int64_t head_steps = 0;
-  std::int64_t pages = 0;
-  std::int64_t in_topk = 0;
-  std::int64_t in_nextk = 0;
-  bool nextk_known = true;
-  std::vector<std::int64_t> unseen;  // [max_window]
-  std::int64_t queries = 0;
-  std::vector<double> recall;  // [max_window]
+/// Columns of a layer's StepSums.
+struct Columns {
+  int max_window;
+  int max_lag;
 
-  explicit Sums(int max_window)
-      : unseen(static_cast<std::size_t>(max_window)), recall(static_cast<std::size_t>(max_window)) {}
-
-  void add(const HeadStep& step, bool counted) {
-    if (counted) {
-      ++head_steps;
-      pages += step.pages_loaded;
-      in_topk += step.in_previous_topk;
-      nextk_known = nextk_known && step.in_previous_nextk >= 0;
-      in_nextk += step.in_previous_nextk;
-      for (std::size_t s = 0; s < unseen.size(); ++s) unseen[s] += step.unseen[s];
-    }
-    if (!step.retro_recall.empty()) {
-      ++queries;
-      for (std::size_t n = 0; n < recall.size(); ++n) recall[n] += step.retro_recall[n];
-    }
-  }
-
-  void add(const Sums& other) {
-    head_steps += other.head_steps;
-    pages += other.pages;
-    in_topk += other.in_topk;
-    in_nextk += other.in_nextk;
-    nextk_known = nextk_known && other.nextk_known;
-    queries += other.queries;
-    for (std::size_t i = 0; i < unseen.size(); ++i) {
-      unseen[i] += other.unseen[i];
-      recall[i] += other.recall[i];
-    }
-  }
-
-  LayerStatistics statistics(const std::vector<int>& windows) const {
-    const auto loaded = static_cast<double>(pages);
-    LayerStatistics result;
-    result.overlap_topk = static_cast<double>(in_topk) / loaded;
-    if (nextk_known) result.overlap_nextk = static_cast<double>(in_nextk) / loaded;
-    std::vector<std::int64_t> visits(unseen.size());  // sum_{1 <= s <= n} |U_s|
-    for (std::size_t n = 1; n < unseen.size(); ++n) visits[n] = visits[n - 1] + unseen[n];
-    result.unseen_pages_mean = static_cast<double>(visits.back()) / static_cast<double>(head_steps);
-    result.selected_pages_mean = loaded / static_cast<double>(head_steps);
-    for (const int window : windows) {
-      const auto n = static_cast<std::size_t>(window - 1);
-      result.exposure.push_back(1 + static_cast<double>(visits[n]) / loaded);
-      result.mass_recall.push_back(recall[n] / static_cast<double>(queries));
-    }
-    return result;
-  }
+  static constexpr std::size_t kPages = 0;  // of counted steps
+  static constexpr std::size_t kHeadSteps = 1;
+  static constexpr std::size_t kInTopk = 2;
+  static constexpr std::size_t kInNextk = 3;
+  static constexpr std::size_t kQueries = 4;
+  static constexpr std::size_t kFixed = 5;
+  std::size_t window() const { return static_cast<std::size_t>(max_window); }
+  std::size_t unseen(int s) const { return kFixed + static_cast<std::size_t>(s); }
+  std::size_t visits(int n) const { return kFixed + window() + static_cast<std::size_t>(n); }  // sum_{s<=n} |U_s|
+  std::size_t recall(int n) const { return kFixed + 2 * window() + static_cast<std::size_t>(n); }
+  std::size_t gained(int n) const { return kFixed + 3 * window() + static_cast<std::size_t>(n); }
+  std::size_t shared(int lag) const { return kFixed + 4 * window() + static_cast<std::size_t>(lag - 1); }
+  std::size_t lagged(int lag) const { return shared(lag) + static_cast<std::size_t>(max_lag); }  // sum of |S_t|
+  std::size_t count() const { return kFixed + 4 * window() + 2 * static_cast<std::size_t>(max_lag); }
 };
 
-Sums replay_layer(const TraceReader& trace, int slot, const Policy& policy, int max_window) {
-  Sums sums(max_window);
-  LayerColumns columns;
-  std::vector<HeadReplay> heads;
-  for (int head = 0; head < trace.header().num_kv_heads; ++head) {
-    heads.emplace_back(policy, trace.header().page_size, max_window, true);
+struct LayerSums {
+  StepSums sums;
+  ReuseHistogram reuse;
+  bool nextk_known = true;
+  std::vector<HeadStatistics> heads;
+};
+
+/// One KV head on its way through the steps.
+class HeadPass {
+ public:
+  HeadPass(const TraceStatisticsOptions& options, const Columns& columns, int page_size, std::int64_t num_steps)
+      : columns_(columns),
+        merge_(options.merged_pages),
+        replay_(*options.policy, page_size * options.merged_pages, columns.max_window, true),
+        lags_(columns.max_lag),
+        reuse_(options.reuse ? num_steps : 0),
+        with_reuse_(options.reuse),
+        own_(1, columns.count()) {}
+
+  void advance(const HeadRanking& ranking, std::int64_t step, LayerSums& layer) {
+    const HeadStep& now = replay_.advance(merge_.merge(ranking));
+    const auto add = [&](std::size_t column, double value) {
+      layer.sums.add(step, column, value);
+      own_.add(0, column, value);
+    };
+    if (step >= std::max(columns_.max_window - 1, 1)) {
+      add(Columns::kPages, static_cast<double>(now.pages_loaded));
+      add(Columns::kHeadSteps, 1);
+      add(Columns::kInTopk, static_cast<double>(now.in_previous_topk));
+      add(Columns::kInNextk, static_cast<double>(now.in_previous_nextk));
+      layer.nextk_known = layer.nextk_known && now.in_previous_nextk >= 0;
+      double visits = 0;
+      for (int s = 1; s < columns_.max_window; ++s) {
+        const auto unseen = static_cast<double>(now.unseen[static_cast<std::size_t>(s)]);
+        visits += unseen;
+        add(columns_.unseen(s), unseen);
+        add(columns_.visits(s), visits);
+      }
+    }
+    if (!now.retro_recall.empty()) {
+      add(Columns::kQueries, 1);
+      for (int n = 0; n < columns_.max_window; ++n) {
+        const double recall = now.retro_recall[static_cast<std::size_t>(n)];
+        add(columns_.recall(n), recall);
+        if (n > 0) add(columns_.gained(n), recall - now.retro_recall[static_cast<std::size_t>(n - 1)]);
+      }
+    }
+    if (columns_.max_lag > 0) {
+      int lag = 0;
+      for (const std::int64_t shared : lags_.advance(replay_.selected())) {
+        ++lag;
+        layer.sums.add(step, columns_.shared(lag), static_cast<double>(shared));
+        layer.sums.add(step, columns_.lagged(lag), static_cast<double>(now.pages_loaded));
+      }
+    }
+    if (with_reuse_) reuse_.advance(replay_.selected());
   }
-  const std::int64_t warm_up = std::max(max_window - 1, 1);
-  for (std::int64_t chunk = 0; chunk < trace.num_chunks(); ++chunk) {
-    trace.read_layer(chunk, slot, columns);
+
+  void finish(int layer, int head, LayerSums& into) const {
+    into.reuse.add(reuse_.histogram());
+    const int last = columns_.max_window - 1;
+    into.heads.push_back({.layer = layer,
+                          .head = head,
+                          .overlap_topk = own_.ratio(Columns::kInTopk, Columns::kPages),
+                          .exposure = 1 + (last > 0 ? own_.ratio(columns_.visits(last), Columns::kPages) : 0),
+                          .mass_recall = own_.ratio(columns_.recall(0), Columns::kQueries),
+                          .mass_recall_retro = own_.ratio(columns_.recall(last), Columns::kQueries)});
+  }
+
+ private:
+  Columns columns_;
+  MergedPages merge_;
+  HeadReplay replay_;
+  SelectionLags lags_;
+  ReuseTracker reuse_;
+  bool with_reuse_;
+  StepSums own_;  // one row
+};
+
+LayerSums replay_layer(const TraceReader& trace, int slot, const TraceStatisticsOptions& options,
+                       const Columns& columns, std::int64_t num_steps) {
+  LayerSums sums{.sums = StepSums(num_steps, columns.count()), .reuse = {}, .heads = {}};
+  const TraceHeader& header = trace.header();
+  std::vector<HeadPass> heads;
+  for (int head = 0; head < header.num_kv_heads; ++head) {
+    heads.emplace_back(options, columns, header.page_size, num_steps);
+  }
+  LayerColumns decoded;
+  for (std::int64_t chunk = trace.chunk_of_step(options.first_step); chunk < trace.num_chunks(); ++chunk) {
+    if (trace.chunk(chunk).first_step >= options.first_step + num_steps) break;
+    trace.read_layer(chunk, slot, decoded);
     for (std::size_t head = 0; head < heads.size(); ++head) {
-      for (std::int64_t step = 0; step < columns.num_steps(); ++step) {
-        const bool counted = columns.first_step() + step >= warm_up;
-        sums.add(heads[head].advance(columns.at(step, static_cast<int>(head))), counted);
+      for (std::int64_t s = 0; s < decoded.num_steps(); ++s) {
+        const std::int64_t step = decoded.first_step() + s - options.first_step;
+        if (step < 0 || step >= num_steps) continue;
+        heads[head].advance(decoded.at(s, static_cast<int>(head)), step, sums);
       }
     }
   }
+  const int layer = header.recorded_layers[static_cast<std::size_t>(slot)];
+  for (std::size_t head = 0; head < heads.size(); ++head) heads[head].finish(layer, static_cast<int>(head), sums);
   return sums;
 }
 
-void add_fields(nlohmann::ordered_json& json, const LayerStatistics& layer, const std::vector<int>& windows) {
-  json["overlap_topk"] = layer.overlap_topk;
-  json["overlap_nextk"] = layer.overlap_nextk ? nlohmann::ordered_json(*layer.overlap_nextk) : nullptr;
-  json["exposure"] = nlohmann::ordered_json::array();
-  json["mass_recall"] = nlohmann::ordered_json::array();
-  for (std::size_t i = 0; i < windows.size(); ++i) {
-    json["exposure"].push_back({{"n", windows[i] - 1}, {"ratio", layer.exposure[i]}});
-    json["mass_recall"].push_back({{"window", windows[i]}, {"mean", layer.mass_recall[i]}});
+LayerStatistics statistics_of(const LayerSums& layer, const Columns& columns, const TraceStatisticsOptions& options) {
+  const StepSums& sums = layer.sums;
+  const auto ratio = [&](std::size_t numerator, std::size_t denominator) {
+    return options.intervals ? sums.estimate(numerator, denominator, options.bootstrap)
+                             : Estimate{sums.ratio(numerator, denominator), {}};
+  };
+  LayerStatistics result;
+  result.overlap_topk = ratio(Columns::kInTopk, Columns::kPages);
+  if (layer.nextk_known) result.overlap_nextk = ratio(Columns::kInNextk, Columns::kPages);
+  const int last = columns.max_window - 1;
+  result.unseen_pages_mean = last > 0 ? sums.ratio(columns.visits(last), Columns::kHeadSteps) : 0;
+  result.selected_pages_mean = sums.ratio(Columns::kPages, Columns::kHeadSteps);
+  for (const int window : options.windows) {
+    Estimate exposure = window > 1 ? ratio(columns.visits(window - 1), Columns::kPages) : Estimate{};
+    exposure.value += 1;
+    exposure.interval.low += 1;
+    exposure.interval.high += 1;
+    result.exposure.push_back(exposure);
+    result.mass_recall.push_back(ratio(columns.recall(window - 1), Columns::kQueries));
   }
-  json["unseen_pages_mean"] = layer.unseen_pages_mean;
-  json["selected_pages_mean"] = layer.selected_pages_mean;
+  for (int n = 1; n <= last; ++n) {
+    result.new_pages.push_back(ratio(columns.unseen(n), Columns::kPages));
+    result.mass_gained.push_back(ratio(columns.gained(n), Columns::kQueries));
+  }
+  for (int lag = 1; lag <= columns.max_lag; ++lag) {
+    result.overlap_by_lag.push_back(ratio(columns.shared(lag), columns.lagged(lag)));
+  }
+  result.reuse = layer.reuse;
+  return result;
 }
 
 }  // namespace
 
-TraceStatistics trace_statistics(const TraceReader& trace, const TraceStatisticsOptions& options) {
+std::int64_t steps_for_windows(const TraceReader& trace, const TraceStatisticsOptions& options) {
   int max_window = 1;
   for (const int window : options.windows) {
     if (window < 1 || window > kMaxWindow) {
@@ -115,65 +180,50 @@ TraceStatistics trace_statistics(const TraceReader& trace, const TraceStatistics
   }
   if (options.windows.empty()) throw InputError("", "--windows", "none", "at least one window");
   const std::int64_t warm_up = std::max(max_window - 1, 1);
-  if (trace.num_steps() <= warm_up) {
-    throw InputError(trace.origin(), "", std::to_string(trace.num_steps()) + " steps",
+  const std::int64_t available = std::max<std::int64_t>(trace.num_steps() - options.first_step, 0);
+  const std::int64_t steps = options.num_steps > 0 ? std::min(options.num_steps, available) : available;
+  if (steps <= warm_up) {
+    throw InputError(trace.origin(), "", std::to_string(steps) + " steps",
                      "more than " + std::to_string(warm_up) + " for a window of " + std::to_string(max_window));
   }
+  return steps;
+}
+
+TraceStatistics trace_statistics(const TraceReader& trace, const TraceStatisticsOptions& options) {
+  const std::int64_t steps = steps_for_windows(trace, options);
+  if (options.merged_pages > 1 && trace.header().top_m != 0) {
+    throw InputError(trace.origin(), "top_m_pages", std::to_string(trace.header().top_m),
+                     "a trace that lists all pages: larger pages are merged of them");
+  }
+  const Columns columns{.max_window = *std::max_element(options.windows.begin(), options.windows.end()),
+                        .max_lag = static_cast<int>(std::min<std::int64_t>(options.max_lag, steps - 1))};
   TraceStatistics result;
   result.policy = options.policy->name();
   result.windows = options.windows;
-  result.num_steps = trace.num_steps();
-  result.counted_steps = trace.num_steps() - warm_up;
-  result.counted_queries = trace.num_steps() - (max_window - 1);
+  result.num_steps = steps;
+  result.counted_steps = steps - std::max(columns.max_window - 1, 1);
+  result.counted_queries = steps - (columns.max_window - 1);
   result.truncated = trace.truncated();
+  result.page_size = trace.header().page_size * options.merged_pages;
+  result.intervals = options.intervals;
   result.layers = trace.header().recorded_layers;
 
-  std::vector<Sums> layers(result.layers.size(), Sums(max_window));
+  std::vector<LayerSums> layers(result.layers.size(), {.sums = StepSums(0, 0), .reuse = {}, .heads = {}});
+  result.per_layer.resize(layers.size());
   for_each_parallel(static_cast<int>(layers.size()), options.threads, [&](int slot) {
-    layers[static_cast<std::size_t>(slot)] = replay_layer(trace, slot, *options.policy, max_window);
+    const auto at = static_cast<std::size_t>(slot);
+    layers[at] = replay_layer(trace, slot, options, columns, steps);
+    result.per_layer[at] = statistics_of(layers[at], columns, options);
   });
-  Sums all(max_window);
-  for (const Sums& layer : layers) {
-    result.per_layer.push_back(layer.statistics(options.windows));
-    all.add(layer);
+  LayerSums all{.sums = StepSums(steps, columns.count()), .reuse = {}, .heads = {}};
+  for (const LayerSums& layer : layers) {
+    all.sums.add(layer.sums);
+    all.reuse.add(layer.reuse);
+    all.nextk_known = all.nextk_known && layer.nextk_known;
+    result.per_head.insert(result.per_head.end(), layer.heads.begin(), layer.heads.end());
   }
-  result.overall = all.statistics(options.windows);
+  result.overall = statistics_of(all, columns, options);
   return result;
-}
-
-nlohmann::ordered_json to_json(const TraceStatistics& statistics) {
-  nlohmann::ordered_json json;
-  json["policy"] = statistics.policy;
-  json["num_steps"] = statistics.num_steps;
-  json["counted_steps"] = statistics.counted_steps;
-  json["counted_queries"] = statistics.counted_queries;
-  json["truncated"] = statistics.truncated;
-  add_fields(json, statistics.overall, statistics.windows);
-  json["per_layer"] = nlohmann::ordered_json::array();
-  for (std::size_t i = 0; i < statistics.layers.size(); ++i) {
-    nlohmann::ordered_json layer = {{"layer", statistics.layers[i]}};
-    add_fields(layer, statistics.per_layer[i], statistics.windows);
-    json["per_layer"].push_back(std::move(layer));
-  }
-  return json;
-}
-
-nlohmann::ordered_json trace_info_json(const TraceReader& trace) {
-  trace.verify();
-  const TraceHeader& header = trace.header();
-  nlohmann::ordered_json json = {{"header", to_json(header)}};
-  json["num_steps"] = trace.num_steps();
-  json["num_chunks"] = trace.num_chunks();
-  json["file_bytes"] = trace.file_bytes();
-  json["ranked_entries"] = trace.num_entries();
-  json["bytes_per_entry"] =
-      trace.num_entries() > 0
-          ? nlohmann::ordered_json(static_cast<double>(trace.file_bytes()) / static_cast<double>(trace.num_entries()))
-          : nullptr;
-  json["first_context_tokens"] = header.first_position + 1;
-  json["last_context_tokens"] = header.first_position + trace.num_steps();
-  json["truncated"] = trace.truncated();
-  return json;
 }
 
 }  // namespace retrosim

@@ -85,5 +85,49 @@ TEST(TraceStats, EveryFlagChangesTheAnswer) {
   expect_refused("trace stats " + trace + " --policy retro", "retro");
 }
 
+// Budgets, page sizes, lags, reuse, heads: each answers, and agrees with the headline where it says the same.
+TEST(TraceStats, GoesIntoDepth) {
+  const TemporaryFolder folder;
+  const std::string trace = (folder / "t.rtrace").string();
+  write_trace(trace, {.first_position = 1024, .steps = 40, .turn_pages = 3});
+  const std::string plain = "trace stats " + trace + " --windows 1,2,4 ";
+  const json answer = run(plain + "--budgets 0.05,0.15,1 --page-sizes 32 --max-lag 5 --json").json();
+  EXPECT_EQ(answer.at("overlap_by_lag").size(), 5U);
+  EXPECT_EQ(answer.at("overlap_by_lag").at(4).at("lag"), 5);
+  EXPECT_LE(answer.at("overlap_topk_low_95"), answer.at("overlap_topk"));
+  EXPECT_GE(answer.at("overlap_topk_high_95"), answer.at("overlap_topk"));
+  ASSERT_EQ(answer.at("budgets").size(), 3U);
+  EXPECT_EQ(answer.at("budgets").at(1).at("overlap_topk"), answer.at("overlap_topk"));
+  EXPECT_EQ(answer.at("budgets").at(1).at("exposure").at(2).at("ratio"), answer.at("exposure").at(2).at("ratio"));
+  EXPECT_NEAR(answer.at("budgets").at(2).at("oracle_recall").get<double>(), 1.0, 1e-6);
+  ASSERT_EQ(answer.at("page_sizes").size(), 1U);
+  EXPECT_EQ(answer.at("page_sizes").at(0).at("page_size_tokens"), 32);
+  EXPECT_EQ(answer.at("later_steps").size(), 3U);
+  EXPECT_EQ(answer.at("per_head").size(), 4U * answer.at("per_head").back().at("head").get<std::size_t>() + 4U);
+  EXPECT_GT(answer.at("reuse").at("lru_miss_ratio").size(), 3U);
+  expect_refused(plain + "--budgets 0.5,0.2", "--budgets");
+  expect_refused(plain + "--budgets 0.5 --policy streaming", "--budgets");
+  expect_refused(plain + "--page-sizes 24", "--page-sizes");
+  expect_refused(plain + "--max-lag -1", "--max-lag");
+  expect_refused(plain + "--block-steps 0", "--block-steps");
+  expect_refused(plain + "--resamples 3", "--resamples");
+  expect_refused(plain + "--out /dev/null/nowhere", "--out");
+}
+
+TEST(TraceStats, LeavesTablesAndCharts) {
+  const TemporaryFolder folder;
+  const std::string trace = (folder / "t.rtrace").string();
+  write_trace(trace, {.first_position = 1024, .steps = 40, .turn_pages = 3});
+  const std::string out = (folder / "stats").string();
+  const Outcome outcome = run("trace stats " + trace + " --windows 1,2,4 --out " + out);
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_EQ(read_file(out + "/trace-stats.txt"), outcome.out);
+  EXPECT_EQ(json::parse(read_file(out + "/trace-stats.json")).at("schema"), "retrosim.trace_stats/1");
+  for (const char* chart : {"overlap-by-lag", "later-steps", "recall-by-budget"}) {
+    EXPECT_THAT(read_file(out + "/" + chart + ".svg"), ::testing::StartsWith("<svg"));
+    EXPECT_THAT(read_file(out + "/index.html"), ::testing::HasSubstr(std::string(chart) + ".svg"));
+  }
+}
+
 }  // namespace
 }  // namespace retrosim::test

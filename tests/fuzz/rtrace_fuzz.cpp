@@ -10,7 +10,7 @@
 
 #include "model/error.h"
 #include "model/policy.h"
-#include "traces/statistics.h"
+#include "traces/statistics_json.h"
 #include "traces/trace_layout.h"
 #include "traces/trace_reader.h"
 

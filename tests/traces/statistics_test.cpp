@@ -2,41 +2,14 @@
 #include "traces/statistics.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 
 #include "model/error.h"
-#include "tests/traces/synthetic_trace.h"
+#include "tests/traces/temporary_trace.h"
+#include "traces/merged_pages.h"
+#include "traces/statistics_json.h"
 
 namespace retrosim {
 namespace {
-
-class TemporaryTrace {
- public:
-  explicit TemporaryTrace(const TraceHeader& header, const std::vector<SyntheticStep>& steps)
-      : file_(std::filesystem::path(testing::TempDir()) /
-              ("retrosim_statistics_" + std::to_string(::getpid()) + ".rtrace")) {
-    TraceWriter writer(file_, header, {.steps_per_chunk = 16});
-    for (const SyntheticStep& step : steps) writer.add_step(step.record());
-    writer.close();
-  }
-  ~TemporaryTrace() { std::filesystem::remove(file_); }
-  const std::filesystem::path& file() const { return file_; }
-
- private:
-  std::filesystem::path file_;
-};
-
-std::vector<SyntheticStep> steps_of(const TraceHeader& header, std::int64_t count, double drift) {
-  SyntheticRankings rankings(header, drift, 21);
-  std::vector<SyntheticStep> steps;
-  for (std::int64_t i = 0; i < count; ++i) steps.push_back(rankings.next());
-  return steps;
-}
 
 // One layer, one head, pages of 1 token, budget of 2 pages: the page being filled and the best other one. The best
 // other pages are 0, 1, 0, 2, 2 at positions 4..8, the next best follow in ascending order.
@@ -76,20 +49,20 @@ TEST(Statistics, FollowTheDefinitionsByHand) {
       trace_statistics(reader, {.policy = make_policy("quest", {.budget_tokens = 2}), .windows = {1, 2, 3}});
   EXPECT_EQ(statistics.counted_steps, 3);
   EXPECT_EQ(statistics.counted_queries, 3);
-  EXPECT_DOUBLE_EQ(statistics.overall.overlap_topk, 1.0 / 6);
-  EXPECT_DOUBLE_EQ(statistics.overall.overlap_nextk.value(), 2.0 / 6);
-  EXPECT_DOUBLE_EQ(statistics.overall.exposure[0], 1);
-  EXPECT_DOUBLE_EQ(statistics.overall.exposure[1], 1 + 2.0 / 6);
-  EXPECT_DOUBLE_EQ(statistics.overall.exposure[2], 1 + 3.0 / 6);
+  EXPECT_DOUBLE_EQ(statistics.overall.overlap_topk.value, 1.0 / 6);
+  EXPECT_DOUBLE_EQ(statistics.overall.overlap_nextk->value, 2.0 / 6);
+  EXPECT_DOUBLE_EQ(statistics.overall.exposure[0].value, 1);
+  EXPECT_DOUBLE_EQ(statistics.overall.exposure[1].value, 1 + 2.0 / 6);
+  EXPECT_DOUBLE_EQ(statistics.overall.exposure[2].value, 1 + 3.0 / 6);
   EXPECT_DOUBLE_EQ(statistics.overall.unseen_pages_mean, 1.0);
   EXPECT_DOUBLE_EQ(statistics.overall.selected_pages_mean, 2.0);
   // Queries 4, 5, 6 each have 1/2 + 1/16 on their own set; step t+1 adds one page of 1/16 to each of them; query 4
   // gains nothing at step 6 (page 0 is its own), query 5 gains page 2 at step 7, query 6 nothing at step 8. But query 5
   // at step 6 gains page 0, and query 6 at step 7 page 2.
   const double sixteenth = 1.0 / 16;
-  EXPECT_NEAR(statistics.overall.mass_recall[0], 0.5 + sixteenth, 1e-6);
-  EXPECT_NEAR(statistics.overall.mass_recall[1], 0.5 + 2 * sixteenth, 1e-6);
-  EXPECT_NEAR(statistics.overall.mass_recall[2], 0.5 + (2 + 1.0 / 3) * sixteenth, 1e-6);
+  EXPECT_NEAR(statistics.overall.mass_recall[0].value, 0.5 + sixteenth, 1e-6);
+  EXPECT_NEAR(statistics.overall.mass_recall[1].value, 0.5 + 2 * sixteenth, 1e-6);
+  EXPECT_NEAR(statistics.overall.mass_recall[2].value, 0.5 + (2 + 1.0 / 3) * sixteenth, 1e-6);
   ASSERT_EQ(statistics.per_layer.size(), 1U);
   EXPECT_EQ(statistics.layers[0], 3);
 
@@ -103,7 +76,7 @@ TEST(Statistics, FollowTheDefinitionsByHand) {
 
 TEST(Statistics, ExposureOfOneStepIsTwoMinusOverlapAndThreadsDoNotMatter) {
   const TraceHeader header = synthetic_header(1000, 60);
-  const TemporaryTrace trace(header, steps_of(header, 60, 0.3));
+  const TemporaryTrace trace(header, drifting_steps(header, 60, 0.3));
   const TraceReader reader(trace.file());
   TraceStatisticsOptions options{.policy = make_policy("quest", {.budget = 0.15}), .windows = {1, 2, 8}};
   const TraceStatistics one = trace_statistics(reader, options);
@@ -111,11 +84,11 @@ TEST(Statistics, ExposureOfOneStepIsTwoMinusOverlapAndThreadsDoNotMatter) {
   EXPECT_EQ(to_json(one).dump(), to_json(trace_statistics(reader, options)).dump());
   // Every page of S_t is in S_{t-1}, or in U_1, or begins after t-1. Steps at positions 1007..1059 count; pages begin
   // at 1008, 1024, 1040 and 1056: one loaded page in each of 4 of 53 steps.
-  EXPECT_NEAR(one.overall.exposure[1], 2 - one.overall.overlap_topk - 4.0 / 53 / one.overall.selected_pages_mean,
-              1e-12);
-  EXPECT_LT(one.overall.mass_recall[0], one.overall.mass_recall[1]);
-  EXPECT_LT(one.overall.mass_recall[1], one.overall.mass_recall[2]);
-  EXPECT_LE(one.overall.overlap_topk + one.overall.overlap_nextk.value(), 1.0);
+  EXPECT_NEAR(one.overall.exposure[1].value,
+              2 - one.overall.overlap_topk.value - 4.0 / 53 / one.overall.selected_pages_mean, 1e-12);
+  EXPECT_LT(one.overall.mass_recall[0].value, one.overall.mass_recall[1].value);
+  EXPECT_LT(one.overall.mass_recall[1].value, one.overall.mass_recall[2].value);
+  EXPECT_LE(one.overall.overlap_topk.value + one.overall.overlap_nextk->value, 1.0);
   double unseen = 0;
   for (const LayerStatistics& layer : one.per_layer) unseen += layer.unseen_pages_mean / 3;
   EXPECT_NEAR(one.overall.unseen_pages_mean, unseen, 1e-9);
@@ -126,20 +99,20 @@ TEST(Statistics, MoreDriftMeansLessOverlapAndMoreExposure) {
   double overlap = 1.01;
   double exposure = 0;
   for (const double drift : {0.0, 0.1, 0.5, 1.0}) {
-    const TemporaryTrace trace(header, steps_of(header, 60, drift));
+    const TemporaryTrace trace(header, drifting_steps(header, 60, drift));
     const TraceReader reader(trace.file());
     const TraceStatistics statistics = trace_statistics(reader, {.policy = make_policy("quest", {.budget = 0.15})});
-    EXPECT_LT(statistics.overall.overlap_topk, overlap);
-    EXPECT_GT(statistics.overall.exposure.back(), exposure);
-    overlap = statistics.overall.overlap_topk;
-    exposure = statistics.overall.exposure.back();
+    EXPECT_LT(statistics.overall.overlap_topk.value, overlap);
+    EXPECT_GT(statistics.overall.exposure.back().value, exposure);
+    overlap = statistics.overall.overlap_topk.value;
+    exposure = statistics.overall.exposure.back().value;
   }
 }
 
 TEST(Statistics, RefusesWhatItCannotAnswer) {
   TraceHeader header = synthetic_header(1000, 20);
   header.top_m = 12;
-  const TemporaryTrace trace(header, steps_of(header, 10, 0.3));
+  const TemporaryTrace trace(header, drifting_steps(header, 10, 0.3));
   const TraceReader reader(trace.file());
   EXPECT_THROW(trace_statistics(reader, {.policy = make_policy("quest", {.budget = 0.15}), .windows = {16}}),
                InputError);
@@ -156,6 +129,70 @@ TEST(Statistics, RefusesWhatItCannotAnswer) {
   EXPECT_EQ(info["ranked_entries"], 10 * 12 * 3 * 2);
   EXPECT_EQ(info["last_context_tokens"], 1010);
   EXPECT_EQ(info["truncated"], false);
+}
+
+// Lag 1 over steps t >= 1, and the later steps' parts sum to exposure and recall.
+TEST(Statistics, LaterStepsSumToExposureAndRecall) {
+  const TraceHeader header = synthetic_header(990, 60);
+  const TemporaryTrace trace(header, drifting_steps(header, 60, 0.3));
+  const TraceReader reader(trace.file());
+  const TraceStatistics statistics = trace_statistics(reader, {.policy = make_policy("quest", {.budget = 0.15}),
+                                                               .windows = {1, 2, 8},
+                                                               .intervals = true,
+                                                               .max_lag = 64,
+                                                               .reuse = true});
+  const LayerStatistics& all = statistics.overall;
+  ASSERT_EQ(all.new_pages.size(), 7U);
+  double exposure = 1;
+  double recall = all.mass_recall[0].value;
+  for (std::size_t n = 0; n < 7; ++n) {
+    exposure += all.new_pages[n].value;
+    recall += all.mass_gained[n].value;
+  }
+  EXPECT_NEAR(exposure, all.exposure[2].value, 1e-12);
+  EXPECT_NEAR(recall, all.mass_recall[2].value, 1e-12);
+  ASSERT_EQ(all.overlap_by_lag.size(), 59U);  // cut to the steps there are
+  EXPECT_NEAR(all.overlap_by_lag[0].value, all.overlap_topk.value, 0.02);
+  EXPECT_LT(all.overlap_by_lag[31].value, all.overlap_by_lag[0].value);
+  for (const Estimate& estimate : all.exposure) {
+    EXPECT_LE(estimate.interval.low, estimate.value + 1e-12);
+    EXPECT_GE(estimate.interval.high, estimate.value - 1e-12);
+  }
+  // 62 to 66 pages, of which each of 60 steps, 3 layers and 2 heads selects 10.
+  EXPECT_EQ(all.reuse.first_visits + all.reuse.revisits(), 10 * 60 * 6);
+  EXPECT_EQ(statistics.per_head.size(), 6U);
+  double overlap = 0;
+  for (const HeadStatistics& head : statistics.per_head) overlap += head.overlap_topk / 6;
+  EXPECT_NEAR(overlap, all.overlap_topk.value, 1e-12);  // all heads select equally many
+}
+
+// Pages 3, 0, 5, 1 of 16 tokens, merged in pairs: 1 (of 3), 0 (of 0 and 1), 2 (of 5).
+TEST(MergedPages, RankAsTheirBestPartAndAddMasses) {
+  const std::vector<PageId> pages = {3, 0, 5, 1, 2, 4};
+  const std::vector<float> mass = {0.25F, 0.125F, 0.0625F, 0.0625F, 0.25F, 0.25F};
+  MergedPages merge(2);
+  const HeadRanking merged = merge.merge({.position = 85, .num_pages = 6, .pages = pages, .mass = mass, .rest = 0});
+  EXPECT_EQ(std::vector<PageId>(merged.pages.begin(), merged.pages.end()), (std::vector<PageId>{1, 0, 2}));
+  EXPECT_EQ(std::vector<float>(merged.mass.begin(), merged.mass.end()), (std::vector<float>{0.5F, 0.1875F, 0.3125F}));
+  EXPECT_EQ(merged.num_pages, 3);
+  EXPECT_EQ(MergedPages(4).merge({.position = 85, .num_pages = 6, .pages = pages, .mass = mass}).num_pages, 2);
+}
+
+// A part of the trace is what a recording of that part would be.
+TEST(Statistics, OfAPartAreThoseOfATraceOfThatPart) {
+  const TraceHeader header = synthetic_header(1000, 60);
+  const auto steps = drifting_steps(header, 60, 0.3);
+  const TemporaryTrace whole(header, steps);
+  TraceHeader later = header;
+  later.first_position += 25;
+  const TemporaryTrace part(later, {steps.begin() + 25, steps.begin() + 50});
+  TraceStatisticsOptions options{.policy = make_policy("quest", {.budget = 0.15}), .windows = {1, 8}, .max_lag = 8};
+  const auto expected = to_json(trace_statistics(TraceReader(part.file()), options));
+  options.first_step = 25;
+  options.num_steps = 25;
+  EXPECT_EQ(to_json(trace_statistics(TraceReader(whole.file()), options)).dump(), expected.dump());
+  options.first_step = 60;
+  EXPECT_THROW(trace_statistics(TraceReader(whole.file()), options), InputError);
 }
 
 }  // namespace
