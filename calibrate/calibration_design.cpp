@@ -110,6 +110,7 @@ CalibrationCase calibration_case(int index, std::uint64_t seed, const GpuSpec& g
     draw_shape(draw, config.llm);
     draw_batch(draw, index, config);
     config.sm_count = gpu.sm_count;
+    config.merges_in_attention = true;
     one.seen_share = 1 - draw.log_uniform(0.03, 0.9);
     const double weights = weight_bytes_of_layer(config.llm);
     const double traffic = weights + kv_bytes_of_layer(config, loaded_tokens(config));

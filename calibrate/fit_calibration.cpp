@@ -114,9 +114,13 @@ class Fitter {
   }
 
   void read_chains() {
+    profile().merges_in_attention = false;
     for (const GraphSample& sample : samples_) {
       if (sample.part != "chain" || sample.throttled) continue;
       const MeasuredOp& measured = sample.ops.front();
+      if (const auto* attention = std::get_if<AttentionShape>(&measured.shape); attention != nullptr) {
+        profile().merges_in_attention = profile().merges_in_attention || attention->merges;
+      }
       if (!is_cold(measured)) continue;
       const double per_launch =
           (sample.median_us() * kUs - profile().graph_launch_s) / static_cast<double>(measured.count);

@@ -45,7 +45,7 @@ void visit_members(AttentionShape& s, F f) {
   f("page_size", s.page_size), f("window", s.window), f("rows", s.rows), f("pages_loaded", s.pages_loaded);
   f("tokens_loaded", s.tokens_loaded), f("unseen_visits", s.unseen_visits), f("unseen_union", s.unseen_union);
   f("masked", s.masked), f("tracks_last_loaded", s.tracks_last_loaded), f("num_splits", s.num_splits);
-  f("kv_dtype", s.kv_dtype);
+  f("kv_dtype", s.kv_dtype), f("merges", s.merges), f("cached_rows", s.cached_rows);
 }
 template <class F>
 void visit_members(AttentionMergeShape& s, F f) {

@@ -116,6 +116,7 @@ class HostDecoder {
   void execute(const Op& op, const TopKShape& shape);
   void execute(const Op& op, const AttentionShape& shape);
   void execute(const Op& op, const AttentionMergeShape& shape);
+  void attend(const Op& op, const AttentionShape& shape);
   void execute(const Op& op, const PrefillAttentionShape& shape);
   void execute(const Op& op, const SiluMulShape& shape);
   void execute(const Op& op, const SampleShape& shape);

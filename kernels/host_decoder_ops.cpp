@@ -116,7 +116,7 @@ void HostDecoder::execute(const Op& op, const RopeAppendShape& shape) {
   }
 }
 
-void HostDecoder::execute(const Op& op, const AttentionShape& shape) {
+void HostDecoder::attend(const Op& op, const AttentionShape& shape) {
   expect(op, shape.rows, config_.batch * rows_per_sequence_);
   HostLayerState& state = state_of(op);
   const std::vector<float>& kv_cache = pages_of(op.layer).kv;
@@ -144,6 +144,11 @@ void HostDecoder::execute(const Op& op, const AttentionShape& shape) {
     host::sparse_attention(sizes, table(), shape.masked ? host::UnseenMode::mask : host::UnseenMode::skip, q_, kv_cache,
                            state.selected, state.selected_counts, num_rows_, state.last_loaded, attention_, lse_);
   }
+}
+
+void HostDecoder::execute(const Op& op, const AttentionShape& shape) {
+  attend(op, shape);
+  if (shape.merges) execute(op, shape.merge());
 }
 
 void HostDecoder::execute(const Op& op, const AttentionMergeShape& shape) {

@@ -24,6 +24,8 @@ struct DecodeConfig {
   int dense_layers = 2;      // first layers that attend to everything (Quest)
   int tensor_parallel_size = 1;
   int sm_count = 132;  // of the target GPU: decides the split plan of attention
+  // Attention merges its splits and rows in the same launch where it can (attention_can_merge); false: always two.
+  bool merges_in_attention = false;
   DType kv_dtype = DType::bf16;
   DType output_cache_dtype = DType::bf16;
   Implementation implementation = {};

@@ -1,6 +1,7 @@
 // The operations of one decode step, layer by layer (method.md, "One decoding step").
 #include <algorithm>
 
+#include "model/attention_splits.h"
 #include "model/layer_ops.h"
 #include "model/step_graph.h"
 
@@ -130,16 +131,13 @@ class DecodeStep {
     }
     shape.num_splits = attention_splits(config_.batch, local_.kv_heads,
                                         shape.tokens_loaded / (config_.batch * local_.kv_heads), config_.sm_count);
+    shape.cached_rows = rows - config_.batch;
+    shape.output_cache_dtype = config_.output_cache_dtype;
+    shape.merges = config_.merges_in_attention &&
+                   attention_can_merge(shape.kv_dtype, shape.window * shape.query_group(),
+                                       config_.batch * local_.kv_heads, shape.num_splits, config_.sm_count);
     graph_.add(shape, "attention", layer);
-    graph_.add(AttentionMergeShape{.batch = config_.batch,
-                                   .window = rows_per_sequence,
-                                   .rows = rows,
-                                   .cached_rows = rows - config_.batch,
-                                   .num_q_heads = local_.q_heads,
-                                   .head_dim = local_.head_dim,
-                                   .num_splits = shape.num_splits,
-                                   .output_cache_dtype = config_.output_cache_dtype},
-               "attention_merge", layer);
+    if (!shape.merges) graph_.add(shape.merge(), "attention_merge", layer);
   }
 
   const DecodeConfig& config_;

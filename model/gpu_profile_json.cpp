@@ -212,6 +212,7 @@ GpuProfile read_gpu_profile(const JsonReader& reader) {
   profile.name = reader.string("name");
   profile.provenance = reader.string("provenance");
   profile.spec = read_gpu_spec(reader.object("spec"));
+  profile.merges_in_attention = reader.boolean_or("merges_in_attention", false);
   for (const RateField& field : kRates) profile.*field.member = reader.number(field.key, field.min, field.max);
   for (const JsonReader& file : reader.objects("sample_files")) {
     profile.sample_files.push_back({.path = file.string("path"), .xxh3_64 = file.string("xxh3_64")});
@@ -229,6 +230,7 @@ std::string to_json_text(const GpuProfile& profile) {
   json["name"] = profile.name;
   json["provenance"] = profile.provenance;
   json["spec"] = to_json(profile.spec);
+  if (profile.merges_in_attention) json["merges_in_attention"] = true;
   for (const RateField& field : kRates) json[field.key] = profile.*field.member;
   json["sample_files"] = Json::array();
   for (const SampleFile& file : profile.sample_files) {

@@ -117,7 +117,7 @@ class PlanGrid {
     try {
       const bool by_score = make_policy(choice.policy, PolicyParams{})->selects_by_score();
       if (!by_score) choice.trace.clear();
-      config.decode = resolve_config(choice, resolved_.config.decode.llm, gpu.spec);
+      config.decode = resolve_config(choice, resolved_.config.decode.llm, gpu);
       validate(config);
     } catch (const InputError& error) {
       plan_.skipped.push_back(name + ": " + error.what());

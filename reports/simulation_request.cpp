@@ -46,7 +46,7 @@ GpuProfile resolve_gpu(const SimulationRequest& request) {
   return with_overrides(named_gpu(request), request.gpu_settings);
 }
 
-DecodeConfig resolve_config(const SimulationRequest& request, const LlmSpec& llm, const GpuSpec& gpu) {
+DecodeConfig resolve_config(const SimulationRequest& request, const LlmSpec& llm, const GpuProfile& gpu) {
   DecodeConfig config;
   config.llm = llm;
   const bool retro = request.policy == "retro";
@@ -68,7 +68,8 @@ DecodeConfig resolve_config(const SimulationRequest& request, const LlmSpec& llm
   }
   config.dense_layers = request.dense_layers.value_or(has_dense_layers ? config.dense_layers : 0);
   config.tensor_parallel_size = request.tensor_parallel_size;
-  config.sm_count = gpu.sm_count;
+  config.sm_count = gpu.spec.sm_count;
+  config.merges_in_attention = gpu.merges_in_attention;
   config.kv_dtype =
       resolve_dtype(request.kv_cache_dtype,
                     bits_of(config.llm.weight_dtype) >= 16 ? config.llm.weight_dtype : DType::bf16, "--kv-cache-dtype");
@@ -93,7 +94,7 @@ ResolvedSimulation resolve(const SimulationRequest& request) {
   ResolvedSimulation resolved;
   resolved.policy = request.policy;
   resolved.gpu = resolve_gpu(request);
-  resolved.config = resolve_config(request, llm, resolved.gpu.spec);
+  resolved.config = resolve_config(request, llm, resolved.gpu);
   resolved.steps = request.steps;
   resolved.uses_trace = resolved.config.policy->selects_by_score();
   resolved.trace = request.trace;

@@ -50,7 +50,7 @@ struct ResolvedSimulation {
 /// The profile that `profile` or `gpu` names, changed by `gpu_settings`. Throws InputError.
 GpuProfile resolve_gpu(const SimulationRequest& request);
 /// The configuration of one step on a model and a GPU that were looked up before.
-DecodeConfig resolve_config(const SimulationRequest& request, const LlmSpec& llm, const GpuSpec& gpu);
+DecodeConfig resolve_config(const SimulationRequest& request, const LlmSpec& llm, const GpuProfile& gpu);
 /// Both. Throws InputError naming the flag for anything unknown, impossible or without effect.
 ResolvedSimulation resolve(const SimulationRequest& request);
 

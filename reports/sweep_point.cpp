@@ -153,7 +153,7 @@ void SweepEvaluator::evaluate_step(const ServingRequest& request, Json& row) {
   const SimulationRequest& simulation = request.simulation;
   const std::shared_ptr<const Pricer> pricer = library_->pricer(simulation);
   const GpuSpec& gpu = pricer->profile().spec;
-  const DecodeConfig config = resolve_config(simulation, library_->llm(simulation.llm), gpu);
+  const DecodeConfig config = resolve_config(simulation, library_->llm(simulation.llm), pricer->profile());
   const GpuMemoryUse memory = gpu_memory_use(config, gpu);
   const bool uses_trace = config.policy->selects_by_score();
   Json figures;

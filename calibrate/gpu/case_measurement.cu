@@ -119,7 +119,7 @@ class CaseRun {
     return std::ranges::any_of(groups_, [](const OpGroup& group) { return group.name == "top_k"; });
   }
 
-  /// Parts of a layer. After the first replay of the one with the merge, which stamps the pages, nothing is unseen.
+  /// Parts of a layer. After the first replay of the one with attention, which stamps the pages, nothing is unseen.
   void measure_segments() {
     measure_segment("attention_input", {"input_norm", "qkv_proj", "rope_append"});
     if (has_selection()) measure_segment("selection", {"page_score", "top_k"});
@@ -155,7 +155,7 @@ class CaseRun {
     if (auto* attention = std::get_if<AttentionShape>(&group.shape)) set_unseen(group.shape, age_pages(*attention));
     const int passes = passes_for(group);
     const CapturedOps captured = executor_.capture_ops(
-        [&](StepGraph::Vertex v) { return std::ranges::binary_search(group.vertices, v); }, passes);
+        [&](StepGraph::Vertex v) { return std::ranges::binary_search(group.vertices, v); }, passes, false);
     GraphSample sample{.case_index = case_.index, .part = "chain"};
     sample.ops.push_back(measured(group, static_cast<std::size_t>(passes)));
     sample.samples_us = replay_times(kReplays, [&] { captured.replay(stream_); });

@@ -51,6 +51,7 @@ DecodeConfig decode_config(const LiveConfig& live, int sm_count) {
   config.dense_layers = std::min(live.dense_layers, config.llm.num_layers);
   config.sm_count = sm_count;
   config.kv_dtype = live.kv_dtype;
+  config.merges_in_attention = live.merges_in_attention;
   validate(config);
   return config;
 }
@@ -113,7 +114,8 @@ nlohmann::ordered_json to_json(const LiveConfig& c) {
           {"selection", name_of(c.selection)},
           {"correlation", c.correlation},
           {"prefetch_bytes", c.prefetch_bytes},
-          {"seed", c.seed}};
+          {"seed", c.seed},
+          {"merges_in_attention", c.merges_in_attention}};
 }
 
 LiveConfig read_live_config(const JsonReader& reader) {
@@ -135,6 +137,7 @@ LiveConfig read_live_config(const JsonReader& reader) {
   c.correlation = reader.number_or("correlation", 0, -1, 1);
   c.prefetch_bytes = reader.integer_or("prefetch_bytes", 0, 0, kMany);
   c.seed = static_cast<std::uint64_t>(reader.integer_or("seed", 1, 0, kMany));
+  c.merges_in_attention = reader.boolean_or("merges_in_attention", false);
   reader.finish();
   return c;
 }

@@ -36,6 +36,7 @@ struct LiveConfig {
   double correlation = 0.955;       // of a page's given score from step to step
   std::int64_t prefetch_bytes = 0;  // copied from host memory beside the step, on a stream of its own
   std::uint64_t seed = 1;
+  bool merges_in_attention = true;  // of the kernels that ran; false in results of earlier ones
 };
 
 /// The decode that runs and that is simulated: the model with only its first `layers` layers. Throws InputError for an

@@ -122,10 +122,6 @@ class Measurement {
       if (vertices.empty()) names.emplace_back(graph.op(v).name);
       vertices.push_back(v);
     }
-    // Attention first: the merge stamps the pages that the counted step left as it found them.
-    std::stable_sort(names.begin(), names.end(), [](const std::string& a, const std::string& b) {
-      return (a == "attention") > (b == "attention");
-    });
     for (const std::string& name : names) {
       if (name == "sample") continue;  // moves the sequences on
       const auto& vertices = by_name[name];
@@ -135,7 +131,7 @@ class Measurement {
       }
       const int passes = std::clamp(static_cast<int>(kChainUs / floor_us), 1, kMaxPasses);
       const CapturedOps captured = decoder_.executor().capture_ops(
-          [&](StepGraph::Vertex v) { return std::binary_search(vertices.begin(), vertices.end(), v); }, passes);
+          [&](StepGraph::Vertex v) { return std::binary_search(vertices.begin(), vertices.end(), v); }, passes, false);
       const double us = median_of(replay_times(captured));
       result_.ops.push_back({.name = name,
                              .launches = static_cast<std::int64_t>(vertices.size()),

@@ -21,6 +21,7 @@ DecodeConfig prompt_config(const LlmWeights& checkpoint, DType dtype, std::int64
   config.page_size = page_size;
   config.kv_dtype = dtype;
   config.sm_count = device_attribute(cudaDevAttrMultiProcessorCount);
+  config.merges_in_attention = true;
   return config;
 }
 

@@ -3,6 +3,8 @@
 
 #include "kernels/attention/attention_cuda.h"
 #include "kernels/attention/paged_attention_kernels.h"
+#include "kernels/attention_merge/attention_merge_cuda.h"
+#include "model/attention_splits.h"
 #include "model/error.h"
 
 namespace retrosim::kernels::cuda {
@@ -10,8 +12,12 @@ namespace retrosim::kernels::cuda {
 namespace {
 
 constexpr int kLeadingWarps = kMaxSharers;
-constexpr int kMaxRowTiles = 4;  // per block
-// 24 KB in flight per leading warp (bf16, head size 128); more is no faster, and slower for fp8's small tiles.
+constexpr int kMaxRowTiles = 4;   // per block
+constexpr int kMergingWarps = 8;  // of a block that merges rows of several splits: four for each of a pair
+// In flight per leading warp, eight of which share an SM. More is slower: requests queue, and a block whose tiles come
+// last ends last.
+constexpr int kBytesInFlight = 8192;
+// With followers, which may lag behind.
 constexpr int kMinStages = 3;
 constexpr int kTilesInFlight = 24;
 
@@ -77,6 +83,7 @@ AttentionKernelParams attention_params(const DeviceKvCache& cache, const PagedAt
   p.num_rows = args.num_rows;
   p.selected = args.selected;
   p.counts = args.counts;
+  p.expected_counts = args.expected_counts;
   p.last_loaded = args.last_loaded;
   p.partial_values = args.partials.values;
   p.partial_lse = args.partials.lse;
@@ -94,6 +101,7 @@ AttentionKernelParams attention_params(const DeviceKvCache& cache, const PagedAt
   p.row_blocks = 1;
   p.sliding_window = args.selected != nullptr ? 0 : number(args.sliding_window);
   p.masked = args.masked;
+  p.early_queries = args.early_queries;
   p.scale_log2 = cache.k_scale * 1.44269504088896341F / std::sqrt(static_cast<float>(cache.shape.head_dim));
   p.v_scale = cache.v_scale;
   return p;
@@ -145,10 +153,36 @@ int PagedAttention::share_out_warps(AttentionKernelParams& p, int row_tiles, int
 
 void PagedAttention::launch(const PagedAttentionArgs& args, cudaStream_t stream) const {
   AttentionKernelParams p = attention_params(cache_, args);
-  const int batch = static_cast<int>(args.table.batch);
+  launch(p, static_cast<int>(args.table.batch), stream);
+}
+
+bool PagedAttention::merges_in_one_kernel(const PagedAttentionArgs& args) const {
+  const std::int64_t lists = args.selected != nullptr ? args.num_lists : cache_.shape.num_kv_heads;
+  static const int sms = device_attribute(cudaDevAttrMultiProcessorCount);
+  return attention_can_merge(cache_.dtype, args.window * (args.num_q_heads / lists), lists * args.table.batch,
+                             args.num_splits, sms);
+}
+
+void PagedAttention::launch_with_merge(const PagedAttentionArgs& args, const AttentionMergeArgs& merge,
+                                       const AttentionPartials& exchange, cudaStream_t stream) const {
+  AttentionKernelParams p = attention_params(cache_, args);
+  p.partial_values = exchange.values;
+  p.partial_lse = exchange.lse;
+  p.rows_out = {.out = static_cast<__nv_bfloat16*>(merge.out),
+                .lse = merge.lse,
+                .cache_values = static_cast<__nv_bfloat16*>(merge.cache_values),
+                .cache_lse = merge.cache_lse,
+                .last_loaded = merge.last_loaded,
+                .slots = static_cast<int>(merge.slots)};
+  if (merges_in_one_kernel(args) && launch(p, static_cast<int>(args.table.batch), stream)) return;
+  launch(args, stream);
+  merge_attention(merge, stream);
+}
+
+bool PagedAttention::launch(AttentionKernelParams& p, int batch, cudaStream_t stream) const {
   if (cache_.dtype == DType::f32) {
     launch_attention_f32(p, static_cast<int>(cache_.shape.head_dim), batch, stream);
-    return;
+    return true;
   }
   const int rows = p.window * p.group;
   if (rows > 256) throw InputError("", "window * query group", std::to_string(rows), "at most 256");
@@ -156,6 +190,7 @@ void PagedAttention::launch(const PagedAttentionArgs& args, cudaStream_t stream)
   const int head_dim = static_cast<int>(cache_.shape.head_dim);
   const int blocks_per_sm = share_out_warps(p, (rows + 15) / 16, batch, kernel);
   const int warps = p.leading + (p.row_tiles - 1) * p.following;
+  if (p.rows_out.out != nullptr && p.num_splits > 1 && warps < kMergingWarps) return false;
 
   const int fixed_bytes = 1024 + p.row_tiles * kernel.query_tile_bytes;
   const int slot_bytes = kernel.tile_bytes + 16 + 8 + 8;  // a tile, its entry and two barriers
@@ -163,8 +198,9 @@ void PagedAttention::launch(const PagedAttentionArgs& args, cudaStream_t stream)
   static const int per_block = device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
   const int available = std::min(per_block, per_sm / blocks_per_sm - 1024);
   p.stages = std::min((available - fixed_bytes) / (p.leading * slot_bytes), 32);
-  p.stages = std::min(
-      p.stages, tuning_.stages > 0 ? tuning_.stages : std::max(kMinStages, kTilesInFlight / p.leading / blocks_per_sm));
+  const int wanted = p.row_tiles > 1 ? std::max(kMinStages, kTilesInFlight / p.leading / blocks_per_sm)
+                                     : std::max(1, kBytesInFlight / kernel.tile_bytes);
+  p.stages = std::min(p.stages, tuning_.stages > 0 ? tuning_.stages : wanted);
   const int slots = p.leading * p.stages;
   const int bytes = fixed_bytes + slots * (slot_bytes - kernel.tile_bytes) +
                     std::max(slots * kernel.tile_bytes, merge_bytes(warps, head_dim));
@@ -174,6 +210,7 @@ void PagedAttention::launch(const PagedAttentionArgs& args, cudaStream_t stream)
   RETROSIM_CUDA_CHECK(cudaFuncSetAttribute(kernel.function, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
   const dim3 grid(p.num_splits, p.num_lists * p.row_blocks, batch);
   cuda::launch(kernel.function, grid, dim3(warps * 32), bytes, stream, tensor_map_, p);
+  return true;
 }
 
 }  // namespace retrosim::kernels::cuda

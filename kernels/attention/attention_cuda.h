@@ -12,6 +12,7 @@ namespace retrosim::kernels::cuda {
 
 struct AttentionKernel;
 struct AttentionKernelParams;
+struct AttentionMergeArgs;
 
 /// How tiles of keys and values get from global into shared memory.
 enum class KvLoader : std::uint8_t {
@@ -23,11 +24,12 @@ enum class KvLoader : std::uint8_t {
 struct AttentionTuning {
   KvLoader loader = KvLoader::bulk_tensor;
   int warps = 0;          // leading ones per block; 0: 8, or 4 where there are more blocks than SMs
-  int stages = 0;         // tiles in flight per leading warp; 0: three, or more if those are few
+  int stages = 0;         // tiles in flight per leading warp; 0: 8 KB, or three tiles and more with older rows' warps
   int blocks_per_sm = 0;  // that shared memory is divided among; 0: one of 8 leading warps or two of 4
 };
 
-/// Partial results of one launch: what attention writes and the merge reads.
+/// Partial results of one launch: what attention writes and the merge reads. Where both are one kernel they are the
+/// exchange between its blocks: every byte 0xff before the first launch, and again after each.
 struct AttentionPartials {
   // [batch, window, num_q_heads, num_splits, head_dim]; rows without a visible token are not written
   float* values = nullptr;
@@ -53,12 +55,15 @@ struct PagedAttentionArgs {
   const std::int32_t* selected = nullptr;
   // [batch, num_lists]
   const std::int32_t* counts = nullptr;
+  // [batch] what counts will most likely be, known before the previous kernel has ended; null: k_max
+  const std::int32_t* expected_counts = nullptr;
   // [batch, num_lists, max_pages] step of the last load, -1: never; null: not tracked (window 1 only). Only read here:
   // the merge stamps it, when no block reads it any more.
   const std::int32_t* last_loaded = nullptr;
   bool masked = false;  // compute older rows on every loaded page and mask, instead of skipping
 
   std::int64_t sliding_window = 0;  // dense only, tokens; 0: none
+  bool early_queries = false;       // q was written before the previous kernel on the stream began
 };
 
 /// One layer's decode attention: holds the copy engine's description of its KV cache.
@@ -71,9 +76,19 @@ class PagedAttention {
   /// Enqueues one kernel. Throws InputError if window * (num_q_heads / num_lists) > 256.
   void launch(const PagedAttentionArgs& args, cudaStream_t stream) const;
 
+  /// Attention and its merge: one kernel where merges_in_one_kernel(), two otherwise. args.partials are merge.partials,
+  /// and the second kernel's; `exchange`, of the same sizes, is used by the first alone. The one kernel's blocks wait
+  /// for one another, all resident: launches on different streams of one GPU must not overlap.
+  void launch_with_merge(const PagedAttentionArgs& args, const AttentionMergeArgs& merge,
+                         const AttentionPartials& exchange, cudaStream_t stream) const;
+  /// attention_can_merge() on this GPU.
+  bool merges_in_one_kernel(const PagedAttentionArgs& args) const;
+
   const DeviceKvCache& cache() const { return cache_; }
 
  private:
+  /// False: a block of this tuning is too small to merge; nothing is launched.
+  bool launch(AttentionKernelParams& params, int batch, cudaStream_t stream) const;
   /// Chooses row blocks, row tiles and warps; returns how many blocks shall share an SM.
   int share_out_warps(AttentionKernelParams& params, int row_tiles, int batch, const AttentionKernel& kernel) const;
 

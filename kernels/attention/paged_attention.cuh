@@ -3,10 +3,12 @@
 // older queries. Every warp keeps one row tile's running softmax over its share of the block's tiles of keys and
 // values: "leading" warps share them for the first row tile, each with its own ring of tiles in flight; a further row
 // tile has few warps of its own, which read the same rings and pass over the tiles that its rows have seen. The warps'
-// results are merged in shared memory at the end.
+// results are merged in shared memory at the end, and those of the list's blocks in the exchange (merge_rows.cuh) or by
+// a kernel of its own (kernels/attention_merge).
 #pragma once
 
 #include "kernels/attention/kv_tile.cuh"
+#include "kernels/attention/merge_rows.cuh"
 #include "kernels/attention/tile_range.cuh"
 #include "kernels/cuda/launch.h"
 
@@ -17,14 +19,8 @@ constexpr int max_attention_warps(int head_dim) { return head_dim <= 128 ? 12 : 
 /// Warps that share a row tile at most.
 inline constexpr int kMaxSharers = 8;
 
-__device__ inline float exp2_fast(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
-
-/// What the merge of the warps needs: [warps][16] maxima and sums, [warps][16][D + 8] values.
-constexpr int merge_bytes(int warps, int head_dim) { return warps * 16 * (2 + head_dim + 8) * 4; }
+/// What the merge of the warps needs: [64] maxima, [warps][16] maxima and sums, [warps][16][D + 8] values.
+constexpr int merge_bytes(int warps, int head_dim) { return (64 + warps * 16 * (2 + head_dim + 8)) * 4; }
 
 /// Shared memory: [leading][stages] tiles, or the merge if that is larger | [row tiles, beyond head size 128] query
 /// fragments | entries | barriers. The merge must not touch the barriers.
@@ -65,7 +61,7 @@ __global__ void __launch_bounds__(max_attention_warps(D) * 32, 1)
 
   if (threadIdx.x == 0) {
     for (int i = 0; i < slots; ++i) {
-      barrier_init(shared_address(barriers + i), Loader == KvLoader::bulk_tensor ? 1 : 32);
+      barrier_init(shared_address(barriers + i), Loader == KvLoader::bulk_tensor ? 2 : 33);
       barrier_init(shared_address(released + i), static_cast<std::uint32_t>(p.row_tiles));
     }
     barrier_init_fence();
@@ -76,51 +72,7 @@ __global__ void __launch_bounds__(max_attention_warps(D) * 32, 1)
   const int context = p.context_lens[sequence];
   const int position = context - 1;
   const int query_rows = p.num_rows[sequence];
-  __syncthreads();
-  wait_for_previous_kernel();
-  if (block_row0 >= query_rows * p.group) return;
-  const TileRange range = tile_range(p, sequence, list, split, context);
-  const int tiles = range.end - range.begin;
 
-  // A leading warp's tiles. The entries of 32 at a time lie across its lanes; the next 32 and the pages of the 32 after
-  // them are on their way.
-  const int led_tiles = leads && tiles > warp ? (tiles - warp + p.leading - 1) / p.leading : 0;
-  TileEntry current{};
-  TileEntry next{};
-  int2 later{-1, -1};
-  const auto led_tile = [&](int j) { return range.begin + warp + j * p.leading; };
-  const auto issue = [&](int j, int stage) {
-    const int source = j & 31;
-    if (source == 0 && j > 0) {
-      current = next;
-      next = range.entry(later, led_tile(j + 32 + lane));
-      later = range.pages(led_tile(j + 64 + lane));
-    }
-    const TileEntry entry = shuffle(current, source);
-    const int slot = warp * p.stages + stage;
-    const std::uint32_t tile = shared_address(shared) + slot * Tile::kBytes;
-    const std::uint32_t barrier = shared_address(barriers + slot);
-    if (lane == 0) entries[slot] = {entry.start[0], entry.start[1], entry.loaded[0], entry.loaded[1]};
-    if constexpr (Loader == KvLoader::bulk_tensor) {
-      if (lane == 0) load_tile_bulk<Kv, D>(tile, barrier, &map, entry, p.page_size);
-    } else {
-      __syncwarp();
-      load_tile_async<Kv, D>(tile, barrier, p.kv, entry, p.page_size, lane);
-    }
-  };
-  if (leads) {
-    const int2 pages = range.pages(led_tile(lane));
-    int2 next_pages{-1, -1};
-    if (led_tiles > 32) {
-      next_pages = range.pages(led_tile(32 + lane));
-      later = range.pages(led_tile(64 + lane));
-    }
-    current = range.entry(pages, led_tile(lane));
-    if (led_tiles > 32) next = range.entry(next_pages, led_tile(32 + lane));
-    for (int j = 0; j < led_tiles && j < p.stages; ++j) issue(j, j);
-  }
-
-  // Query fragments, while the first tiles are on their way.
   const auto query_pair = [&](int row, int element) -> std::uint32_t {
     const int s = (row * p.inverse_group) >> 16;
     if (s >= query_rows) return 0;
@@ -136,9 +88,81 @@ __global__ void __launch_bounds__(max_attention_warps(D) * 32, 1)
     }
   };
   std::uint32_t query[kQueryInRegisters ? kSteps : 1][4];
-  if constexpr (kQueryInRegisters) {
+  const auto load_queries = [&] {
 #pragma unroll
-    for (int step = 0; step < kSteps; ++step) query_fragment(row0, step, lane, query[step]);
+    for (int step = 0; step < kSteps; ++step) query_fragment(row0, step, lane, query[kQueryInRegisters ? step : 0]);
+  };
+  if (kQueryInRegisters && p.early_queries) load_queries();
+  // The list's pages are read at once with their number, which is nearly always the expected one.
+  int count = 0;
+  if (p.selected != nullptr) {
+    count = p.expected_counts != nullptr ? min(p.expected_counts[sequence], p.k_max) : p.k_max;
+  }
+  TileRange range = tile_range(p, sequence, list, split, context, count);
+  const auto led_tile = [&](int j) { return range.begin + warp + j * p.leading; };
+  __syncthreads();
+  wait_for_previous_kernel();
+  if (block_row0 >= query_rows * p.group) return;
+  int2 pages{-1, -1};
+  if (leads) pages = range.pages(led_tile(lane));
+  if (p.selected != nullptr) {
+    const int actual = p.counts[sequence * p.num_lists + list];
+    if (actual != count) {
+      range = tile_range(p, sequence, list, split, context, actual);
+      if (leads) pages = range.pages(led_tile(lane));
+    }
+  }
+  const int tiles = range.end - range.begin;
+
+  // A leading warp's tiles. The entries of 32 at a time lie across its lanes; the next 32 and the pages of the 32 after
+  // them are on their way.
+  const int led_tiles = leads && tiles > warp ? (tiles - warp + p.leading - 1) / p.leading : 0;
+  TileEntry current{};
+  TileEntry next{};
+  int2 later{-1, -1};
+  const auto load = [&](int j, int stage) {
+    const TileEntry entry = shuffle_place(current, j & 31);
+    const int slot = warp * p.stages + stage;
+    const std::uint32_t tile = shared_address(shared) + slot * Tile::kBytes;
+    const std::uint32_t barrier = shared_address(barriers + slot);
+    if constexpr (Loader == KvLoader::bulk_tensor) {
+      if (lane == 0) load_tile_bulk<Kv, D>(tile, barrier, &map, entry, p.page_size);
+    } else {
+      __syncwarp();
+      load_tile_async<Kv, D>(tile, barrier, p.kv, entry, p.page_size, lane);
+    }
+  };
+  // What readers must know of a tile: apart from its load, which must not wait for last_loaded.
+  const auto announce = [&](int j, int stage) {
+    const int4 entry = shuffle_visibility(current, j & 31);
+    const int slot = warp * p.stages + stage;
+    if (lane == 0) {
+      entries[slot] = entry;
+      barrier_arrive(shared_address(barriers + slot));
+    }
+  };
+  const auto issue = [&](int j, int stage) {
+    if ((j & 31) == 0) {
+      current = next;
+      next = range.entry(later, led_tile(j + 32 + lane));
+      later = range.pages(led_tile(j + 64 + lane));
+    }
+    load(j, stage);
+    announce(j, stage);
+  };
+  if (leads) {
+    int2 next_pages{-1, -1};
+    if (led_tiles > 32) {
+      next_pages = range.pages(led_tile(32 + lane));
+      later = range.pages(led_tile(64 + lane));
+    }
+    current = range.entry(pages, led_tile(lane));
+    if (led_tiles > 32) next = range.entry(next_pages, led_tile(32 + lane));
+    for (int j = 0; j < led_tiles && j < p.stages; ++j) load(j, j);
+  }
+  // While the first tiles are on their way:
+  if constexpr (kQueryInRegisters) {
+    if (!p.early_queries) load_queries();
 #pragma unroll
     for (int step = 0; step < kSteps; ++step) {
 #pragma unroll
@@ -152,6 +176,9 @@ __global__ void __launch_bounds__(max_attention_warps(D) * 32, 1)
                          Math::query_pair(a[3])};
     }
     __syncthreads();
+  }
+  if (leads) {
+    for (int j = 0; j < led_tiles && j < p.stages; ++j) announce(j, j);
   }
   allow_next_kernel();
 
@@ -169,12 +196,16 @@ __global__ void __launch_bounds__(max_attention_warps(D) * 32, 1)
     const int slot = leader * p.stages + stage;
     const std::uint32_t tile = shared_address(shared) + slot * Tile::kBytes;
     barrier_wait(shared_address(barriers + slot), static_cast<std::uint32_t>(parity));
-    // Read by the lane that will release the slot, so that its release orders the read before the next write.
-    int4 entry = lane == 0 ? entries[slot] : int4{};
-    entry.x = __shfl_sync(0xffffffffU, entry.x, 0);
-    entry.y = __shfl_sync(0xffffffffU, entry.y, 0);
-    entry.z = __shfl_sync(0xffffffffU, entry.z, 0);
-    entry.w = __shfl_sync(0xffffffffU, entry.w, 0);
+    int4 entry{};
+    if (p.row_tiles == 1) {
+      entry = entries[slot];
+    } else {  // by the lane that will release the slot, so that its release orders the read before the next write
+      if (lane == 0) entry = entries[slot];
+      entry.x = __shfl_sync(0xffffffffU, entry.x, 0);
+      entry.y = __shfl_sync(0xffffffffU, entry.y, 0);
+      entry.z = __shfl_sync(0xffffffffU, entry.z, 0);
+      entry.w = __shfl_sync(0xffffffffU, entry.w, 0);
+    }
 
     // Older rows that need this tile: the unseen sets nest, so they are rows 1..older.
     int older = query_rows - 1;
@@ -276,11 +307,12 @@ __global__ void __launch_bounds__(max_attention_warps(D) * 32, 1)
     }
   }
 
-  // Merge of the warps: [warps][16] maxima and sums, then [warps][16][D + 8] values, sums and values scaled to their
-  // row tile's maximum. A sum of 0 says that the warp adds nothing to the row, and has left no values.
+  // Merge of the warps: [warps][16] maxima, then the rows' own, the sums and the values, both scaled to the row's
+  // maximum. A sum of 0 says that the warp adds nothing to the row, and has left no values.
   const int rows = min(query_rows * p.group - block_row0, p.row_tiles * 16);
   __syncthreads();
-  auto* maxima = reinterpret_cast<float*>(shared);
+  auto* row_maxima = reinterpret_cast<float*>(shared);
+  float* maxima = row_maxima + 64;
   float* sums = maxima + warps * 16;
   float* values = sums + warps * 16;
 #pragma unroll
@@ -302,44 +334,57 @@ __global__ void __launch_bounds__(max_attention_warps(D) * 32, 1)
     }
     const float factor = row_max[half] == -INFINITY ? 0.0F : exp2_fast(row_max[half] - largest);
     if (quad == 0) sums[warp * 16 + row] = row_sum[half] * factor;
+    if (quad == 0 && warp == first_warp) row_maxima[row_tile * 16 + row] = largest;
     if (row_tile * 16 + row < rows && factor > 0) {
       Math::store(values + (warp * 16 + row) * kValueStride, out, half, quad, factor);
     }
   }
   __syncthreads();
-  for (int i = static_cast<int>(threadIdx.x); i < rows * (D / 4); i += static_cast<int>(blockDim.x)) {
-    const int row = i / (D / 4);
-    const int column = (i % (D / 4)) * 4;
+  // Four columns of what the block has of a row.
+  const auto row_part = [&](int row, int column) {
     const int of_tile = row / 16;
     const int base = (of_tile == 0 ? 0 : p.leading + (of_tile - 1) * p.following) * 16 + row % 16;
     const int count = of_tile == 0 ? p.leading : p.following;
     float of_warp[kMaxSharers];
-    float sum = 0;
+    float4 of_columns[kMaxSharers];
 #pragma unroll
     for (int w = 0; w < kMaxSharers; ++w) of_warp[w] = w < count ? sums[base + w * 16] : 0.0F;
 #pragma unroll
-    for (int w = 0; w < kMaxSharers; ++w) sum += of_warp[w];
-    float4 total{};
+    for (int w = 0; w < kMaxSharers; ++w) {
+      of_columns[w] = float4{};
+      if (of_warp[w] == 0.0F) continue;
+      of_columns[w] = *reinterpret_cast<const float4*>(values + (base + w * 16) * kValueStride + column);
+    }
+    float total = 0;
+    RowPart part;
 #pragma unroll
     for (int w = 0; w < kMaxSharers; ++w) {
-      if (of_warp[w] == 0.0F) continue;
-      const float4 v = *reinterpret_cast<const float4*>(values + (base + w * 16) * kValueStride + column);
-      total.x += v.x, total.y += v.y, total.z += v.z, total.w += v.w;
+      total += of_warp[w];
+      part.values = sum(part.values, of_columns[w]);
     }
+    if (total == 0.0F) return part;
+    part.values = scaled(part.values, __fdividef(p.v_scale, total));
+    part.lse = (row_maxima[row] + __log2f(total)) * 0.69314718055994531F;
+    return part;
+  };
+  const bool merges = p.rows_out.out != nullptr;
+  if (merges && p.num_splits == 1) {
+    merge_own_rows<D>(p, sequence, list, context, query_rows, row_part);
+    return;
+  }
+#pragma unroll 2
+  for (int i = static_cast<int>(threadIdx.x); i < rows * (D / 4); i += static_cast<int>(blockDim.x)) {
+    const int row = i / (D / 4);
+    const int column = (i % (D / 4)) * 4;
+    const RowPart part = row_part(row, column);
     const int s = ((block_row0 + row) * p.inverse_group) >> 16;
     const int head = list * p.group + block_row0 + row - s * p.group;
     const std::int64_t entry =
         ((static_cast<std::int64_t>(sequence) * p.window + s) * p.num_q_heads + head) * p.num_splits + split;
-    if (column == 0) {
-      float largest = -INFINITY;
-      for (int w = 0; w < count; ++w) largest = fmaxf(largest, maxima[base + w * 16]);
-      p.partial_lse[entry] = (largest + log2f(sum)) * 0.69314718055994531F;  // of nothing: -infinity
-    }
-    if (sum == 0.0F) continue;
-    const float scale = p.v_scale / sum;
-    *reinterpret_cast<float4*>(p.partial_values + entry * D + column) = {total.x * scale, total.y * scale,
-                                                                         total.z * scale, total.w * scale};
+    if (part.lse != -INFINITY) exchange_store4(p.partial_values + entry * D + column, part.values);
+    if (column == 0) exchange_store(p.partial_lse + entry, part.lse);
   }
+  if (merges) merge_exchanged_rows<D>(p, sequence, list, split, context, query_rows);
 }
 
 }  // namespace retrosim::kernels::cuda

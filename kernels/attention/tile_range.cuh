@@ -7,6 +7,16 @@
 
 namespace retrosim::kernels::cuda {
 
+/// Where a launch that merges its splits itself writes the rows; AttentionMergeArgs has the shapes.
+struct AttentionRowsOut {
+  __nv_bfloat16* out;  // null: the launch leaves partial results
+  float* lse;
+  __nv_bfloat16* cache_values;
+  float* cache_lse;
+  std::int32_t* last_loaded;
+  int slots;
+};
+
 /// What attention kernels are given; PagedAttentionArgs has the shapes.
 struct AttentionKernelParams {
   const void* q;
@@ -16,9 +26,11 @@ struct AttentionKernelParams {
   const std::int32_t* num_rows;
   const std::int32_t* selected;
   const std::int32_t* counts;
+  const std::int32_t* expected_counts;
   const std::int32_t* last_loaded;
-  float* partial_values;
+  float* partial_values;  // or the exchange, where rows are merged here
   float* partial_lse;
+  AttentionRowsOut rows_out;
   int max_pages;
   int k_max;
   int window;
@@ -37,7 +49,8 @@ struct AttentionKernelParams {
   int stages;      // tiles in flight per leading warp
   int sliding_window;
   bool masked;
-  float scale_log2;  // k_scale * log2(e) / sqrt(head_dim)
+  bool early_queries;  // q may be read before the previous kernel has ended
+  float scale_log2;    // k_scale * log2(e) / sqrt(head_dim)
   float v_scale;
 };
 
@@ -88,7 +101,9 @@ struct TileRange {
   }
 };
 
-__device__ inline TileRange tile_range(const AttentionKernelParams& p, int sequence, int list, int split, int context) {
+/// `count`: pages on the list, where there is one.
+__device__ inline TileRange tile_range(const AttentionKernelParams& p, int sequence, int list, int split, int context,
+                                       int count) {
   TileRange range{};
   const int pages = (context + p.page_size - 1) >> p.page_shift;
   const std::int64_t row = static_cast<std::int64_t>(sequence) * p.num_lists + list;
@@ -101,7 +116,7 @@ __device__ inline TileRange tile_range(const AttentionKernelParams& p, int seque
   int tiles = 0;
   if (p.selected != nullptr) {
     range.selected = p.selected + row * p.k_max;
-    range.num_pages = p.counts[row];
+    range.num_pages = count;
     if (p.last_loaded != nullptr) range.last_loaded = p.last_loaded + row * p.max_pages;
     tiles = p.page_shift >= 4 ? range.num_pages << (p.page_shift - 4) : (range.num_pages + 1) / 2;
   } else {
@@ -120,15 +135,27 @@ __device__ inline TileRange tile_range(const AttentionKernelParams& p, int seque
   return range;
 }
 
-__device__ inline TileEntry shuffle(const TileEntry& entry, int source) {
-  TileEntry out;
+/// Waits for the list's count.
+__device__ inline TileRange tile_range(const AttentionKernelParams& p, int sequence, int list, int split, int context) {
+  const int count = p.selected != nullptr ? p.counts[sequence * p.num_lists + list] : 0;
+  return tile_range(p, sequence, list, split, context, count);
+}
+
+/// Where lane `source`'s tile lies, and which halves it has.
+__device__ inline TileEntry shuffle_place(const TileEntry& entry, int source) {
+  TileEntry out{};
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     out.block[half] = __shfl_sync(0xffffffffU, entry.block[half], source);
     out.start[half] = __shfl_sync(0xffffffffU, entry.start[half], source);
-    out.loaded[half] = __shfl_sync(0xffffffffU, entry.loaded[half], source);
   }
   return out;
+}
+
+/// Lane `source`'s {start 0, start 1, loaded 0, loaded 1}.
+__device__ inline int4 shuffle_visibility(const TileEntry& entry, int source) {
+  return {__shfl_sync(0xffffffffU, entry.start[0], source), __shfl_sync(0xffffffffU, entry.start[1], source),
+          __shfl_sync(0xffffffffU, entry.loaded[0], source), __shfl_sync(0xffffffffU, entry.loaded[1], source)};
 }
 
 }  // namespace retrosim::kernels::cuda

@@ -23,7 +23,8 @@ void CapturedOps::replay(cudaStream_t stream) const { RETROSIM_CUDA_CHECK(cudaGr
 
 // An operation also tells the executor what the ones after it find where (StepExecutor::Impl), so all of them are
 // enqueued; those left out go to a second capture, which is thrown away.
-CapturedOps StepExecutor::capture_ops(const std::function<bool(StepGraph::Vertex)>& keeps, int passes) {
+CapturedOps StepExecutor::capture_ops(const std::function<bool(StepGraph::Vertex)>& keeps, int passes, bool stamps) {
+  impl_->stamps = stamps;
   cudaStream_t aside = nullptr;
   RETROSIM_CUDA_CHECK(cudaStreamCreateWithFlags(&aside, cudaStreamNonBlocking));
   RETROSIM_CUDA_CHECK(cudaStreamBeginCapture(impl_->own_stream, cudaStreamCaptureModeThreadLocal));
@@ -36,6 +37,7 @@ CapturedOps StepExecutor::capture_ops(const std::function<bool(StepGraph::Vertex
       count += kept ? 1U : 0U;
     }
   }
+  impl_->stamps = true;
   cudaGraph_t graph = nullptr;
   cudaGraph_t left_out = nullptr;
   RETROSIM_CUDA_CHECK(cudaStreamEndCapture(aside, &left_out));

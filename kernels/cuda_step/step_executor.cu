@@ -100,6 +100,10 @@ void StepExecutor::Impl::allocate() {
   }
   partial_values = DeviceBuffer<float>(static_cast<std::size_t>(partial_rows * llm.head_dim));
   partial_lse = DeviceBuffer<float>(static_cast<std::size_t>(partial_rows));
+  exchange_values = DeviceBuffer<float>(partial_values.size());
+  exchange_lse = DeviceBuffer<float>(partial_lse.size());
+  exchange_values.fill_bytes(0xff);
+  exchange_lse.fill_bytes(0xff);
 }
 
 StepExecutor::StepExecutor(const DecodeConfig& config, const StepGraph& graph, DecodeWeights& weights,

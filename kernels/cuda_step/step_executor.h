@@ -93,7 +93,8 @@ class StepExecutor {
   /// Captures `passes` passes over the step, of which only the operations that `keeps` names are in the graph: they run
   /// one after the other as in a step, on buffers that earlier whole steps have filled. Those in neither a layer nor a
   /// loop may be repeated by more passes. Replaying leaves what the operations left out would have written as it was.
-  CapturedOps capture_ops(const std::function<bool(StepGraph::Vertex)>& keeps, int passes);
+  /// Without `stamps`, last_loaded is left as it is: every replay of attention finds the same unseen pages.
+  CapturedOps capture_ops(const std::function<bool(StepGraph::Vertex)>& keeps, int passes, bool stamps = true);
 
   /// Runs one step with an event around every operation.
   std::vector<OpTime> time_ops(cudaStream_t stream);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/attention/attention_cuda.h"
+#include "kernels/attention_merge/attention_merge_cuda.h"
 #include "kernels/cuda_step/host_pages.h"
 #include "kernels/cuda_step/step_executor.h"
 #include "kernels/top_k/top_k_cuda.h"
@@ -57,6 +58,7 @@ struct StepExecutor::Impl {
     refuse_on_gpu("operation", op.name, "operations of a dense model on one GPU");
   }
 
+  AttentionMergeArgs merge_args(const Op& op, const AttentionMergeShape& shape);
   const DeviceLinear& linear(const Op& op) const;
 
   DecodeLayerWeights& layer_weights(const Op& op) const {
@@ -100,6 +102,8 @@ struct StepExecutor::Impl {
   Bytes qkv_out, hidden_out, gate_up_out, logits_out;
   DeviceBuffer<float> partial_values;
   DeviceBuffer<float> partial_lse;
+  DeviceBuffer<float> exchange_values;  // between the blocks of attention that merges
+  DeviceBuffer<float> exchange_lse;
   DeviceBuffer<float> scores;                        // [batch, kv heads, max_pages]
   DeviceBuffer<double> frequencies;                  // [head_dim / 2]
   std::vector<DeviceBuffer<std::int32_t>> selected;  // per layer [batch, kv heads, k_max]
@@ -113,7 +117,9 @@ struct StepExecutor::Impl {
   int residual = 0;
   int window = 1;
   bool has_selection = false;
-  ProductView product;  // of the last o_proj, down_proj
+  bool queries_are_settled = false;  // a kernel lies between rope_append and what comes next
+  bool stamps = true;                // attention and merge stamp last_loaded
+  ProductView product;               // of the last o_proj, down_proj
   ProductView qkv;
   ProductView gate_up;
   ProductView logits;

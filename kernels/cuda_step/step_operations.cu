@@ -109,6 +109,7 @@ void StepExecutor::Impl::add(const Op& op, const RopeAppendShape& shape, cudaStr
   args.prefetch = layer_weights(op).o.weights();
   args.prefetch_bytes = std::min(tuning.selection_prefetch_bytes, layer_weights(op).o.weight_bytes());
   rope_append(args, stream);
+  queries_are_settled = false;
   has_selection = selects && config.is_sparse(op.layer);
 }
 
@@ -143,6 +144,7 @@ void StepExecutor::Impl::add(const Op& op, const TopKShape&, cudaStream_t stream
                 .counts = counts[layer].data(),
                 .schedule = of_layer},
                stream);
+  queries_are_settled = true;  // rope_append had ended before this kernel let its successor start
 }
 
 void StepExecutor::Impl::add(const Op& op, const AttentionShape& shape, cudaStream_t stream) {
@@ -153,22 +155,33 @@ void StepExecutor::Impl::add(const Op& op, const AttentionShape& shape, cudaStre
                           .num_splits = shape.num_splits,
                           .q = q.data(),
                           .num_rows = state.num_rows.data(),
-                          .partials = {.values = partial_values.data(), .lse = partial_lse.data()}};
+                          .partials = {.values = partial_values.data(), .lse = partial_lse.data()},
+                          .early_queries = queries_are_settled};
   if (has_selection) {
     args.num_lists = config.llm.num_kv_heads;
     args.k_max = state.k_max;
     args.selected = selected[layer].data();
     args.counts = counts[layer].data();
+    args.expected_counts = state.selected_pages.data();
     if (shape.tracks_last_loaded) args.last_loaded = layer_state(op).last_loaded.data();
     args.masked = shape.masked;
   } else if (!config.llm.layer_sliding_window.empty()) {
     args.sliding_window = config.llm.layer_sliding_window[layer];
   }
   if (window == 1) args.num_rows = state.one_row.data();
-  attention[layer].launch(args, stream);
+  if (shape.merges) {
+    attention[layer].launch_with_merge(args, merge_args(op, shape.merge()),
+                                       {.values = exchange_values.data(), .lse = exchange_lse.data()}, stream);
+  } else {
+    attention[layer].launch(args, stream);
+  }
 }
 
 void StepExecutor::Impl::add(const Op& op, const AttentionMergeShape& shape, cudaStream_t stream) {
+  merge_attention(merge_args(op, shape), stream);
+}
+
+AttentionMergeArgs StepExecutor::Impl::merge_args(const Op& op, const AttentionMergeShape& shape) {
   const auto layer = static_cast<std::size_t>(op.layer);
   AttentionMergeArgs args{.dtype = activations,
                           .table = state.page_table(),
@@ -184,14 +197,14 @@ void StepExecutor::Impl::add(const Op& op, const AttentionMergeShape& shape, cud
     args.slots = config.window - 1;
     args.cache_values = layer_state(op).cache_values.data();
     args.cache_lse = layer_state(op).cache_lse.data();
-    args.last_loaded = layer_state(op).last_loaded.data();
+    if (stamps) args.last_loaded = layer_state(op).last_loaded.data();
     args.page_size = config.page_size;
     args.num_lists = config.llm.num_kv_heads;
     args.k_max = state.k_max;
     args.selected = selected[layer].data();
     args.counts = counts[layer].data();
   }
-  merge_attention(args, stream);
+  return args;
 }
 
 void StepExecutor::Impl::add(const Op&, const SiluMulShape& shape, cudaStream_t stream) {

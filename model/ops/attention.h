@@ -10,6 +10,31 @@
 
 namespace retrosim {
 
+/// Merges the splits of every query row by log-sum-exp and, for w > 1, merges the older rows with the output cache,
+/// stores them back (Update), pushes the current row (Push) and lets the oldest leave (Pop) (method.md step 5).
+struct AttentionMergeShape {
+  std::int64_t batch = 0;
+  std::int64_t window = 1;
+  std::int64_t rows = 0;         // query rows of all sequences
+  std::int64_t cached_rows = 0;  // rows with an entry in the output cache (older rows), all sequences
+  std::int64_t num_q_heads = 0;
+  std::int64_t head_dim = 0;
+  std::int64_t num_splits = 1;
+  DType output_cache_dtype = DType::bf16;
+
+  /// Bytes of one row's entry: values in the cache's dtype and one float32 log-sum-exp per head.
+  std::int64_t entry_bytes() const { return num_q_heads * (bytes_of(output_cache_dtype, head_dim) + 4); }
+  /// Partial results: one value row and one log-sum-exp per split, query row and head, in float32.
+  std::int64_t partial_bytes() const { return num_splits * rows * num_q_heads * (head_dim + 1) * 4; }
+  Traffic bytes_moved() const {
+    return {.output_cache_read = cached_rows * entry_bytes(),
+            .other_read = partial_bytes(),
+            .output_cache_write = window > 1 ? std::min(rows, batch * (window - 1)) * entry_bytes() : 0,
+            .other_write = rows * num_q_heads * head_dim * 2};
+  }
+  double flops() const { return 4.0 * static_cast<double>((num_splits * rows + cached_rows) * num_q_heads * head_dim); }
+};
+
 /// One launch of decode attention over the selected pages of every sequence (all pages when dense): each page is read
 /// once and serves the current query and, where it is unseen by them, up to w-1 older queries (method.md steps 3 and
 /// 4).
@@ -29,12 +54,24 @@ struct AttentionShape {
   bool tracks_last_loaded = false;  // reads and stamps last_loaded of each loaded page
   std::int64_t num_splits = 1;      // KV splits per sequence and KV head
   DType kv_dtype = DType::bf16;
+  // The launch does the merge as well, and no AttentionMergeShape follows.
+  bool merges = false;
+  std::int64_t cached_rows = 0;            // as AttentionMergeShape's
+  DType output_cache_dtype = DType::bf16;  // likewise
   // On CUDA cores, once per query head: instructions per element of keys and values; 0: on tensor cores.
   double instructions_per_element = 0;
 
   std::int64_t query_group() const { return num_q_heads / num_kv_heads; }
-  /// Partial results: one value row and one log-sum-exp per split, query row and head, in float32.
-  std::int64_t partial_bytes() const { return num_splits * rows * num_q_heads * (head_dim + 1) * 4; }
+  AttentionMergeShape merge() const {
+    return {.batch = batch,
+            .window = window,
+            .rows = rows,
+            .cached_rows = cached_rows,
+            .num_q_heads = num_q_heads,
+            .head_dim = head_dim,
+            .num_splits = num_splits,
+            .output_cache_dtype = output_cache_dtype};
+  }
   /// Operations on CUDA cores beside the products, a multiply-add counted as two: widening stored elements, or all of a
   /// kernel that does not use tensor cores.
   double cuda_core_flops() const {
@@ -43,38 +80,23 @@ struct AttentionShape {
     return 2.0 * instructions_per_element * static_cast<double>(query_group() * elements);
   }
   Traffic bytes_moved() const {
-    return {.kv_read = kv_bytes(kv_dtype, tokens_loaded, head_dim),
-            .other_read = rows * num_q_heads * head_dim * 2 + pages_loaded * (tracks_last_loaded ? 12 : 8),
-            .other_write = partial_bytes() + (tracks_last_loaded ? pages_loaded * 4 : 0)};
+    Traffic traffic{.kv_read = kv_bytes(kv_dtype, tokens_loaded, head_dim),
+                    .other_read = rows * num_q_heads * head_dim * 2 + pages_loaded * (tracks_last_loaded ? 12 : 8),
+                    .other_write = tracks_last_loaded ? pages_loaded * 4 : 0};
+    const AttentionMergeShape rows_merged = merge();
+    if (!merges || num_splits > 1) traffic.other_write += rows_merged.partial_bytes();
+    if (!merges) return traffic;
+    traffic += rows_merged.bytes_moved();
+    // One split stays in its block; several are exchanged, and what is read is written over.
+    if (num_splits == 1) traffic.other_read -= rows_merged.partial_bytes();
+    if (num_splits > 1) traffic.other_write += rows_merged.partial_bytes();
+    return traffic;
   }
   double flops() const {
     const double per_token = 4.0 * static_cast<double>(query_group() * head_dim);
     const std::int64_t older_tokens = masked ? tokens_loaded * (window - 1) : unseen_visits * page_size;
-    return per_token * static_cast<double>(tokens_loaded + older_tokens);
+    return per_token * static_cast<double>(tokens_loaded + older_tokens) + (merges ? merge().flops() : 0.0);
   }
-};
-
-/// Merges the splits of every query row by log-sum-exp and, for w > 1, merges the older rows with the output cache,
-/// stores them back (Update), pushes the current row (Push) and lets the oldest leave (Pop) (method.md step 5).
-struct AttentionMergeShape {
-  std::int64_t batch = 0;
-  std::int64_t window = 1;
-  std::int64_t rows = 0;         // query rows of all sequences
-  std::int64_t cached_rows = 0;  // rows with an entry in the output cache (older rows), all sequences
-  std::int64_t num_q_heads = 0;
-  std::int64_t head_dim = 0;
-  std::int64_t num_splits = 1;
-  DType output_cache_dtype = DType::bf16;
-
-  /// Bytes of one row's entry: values in the cache's dtype and one float32 log-sum-exp per head.
-  std::int64_t entry_bytes() const { return num_q_heads * (bytes_of(output_cache_dtype, head_dim) + 4); }
-  Traffic bytes_moved() const {
-    return {.output_cache_read = cached_rows * entry_bytes(),
-            .other_read = num_splits * rows * num_q_heads * (head_dim + 1) * 4,
-            .output_cache_write = window > 1 ? std::min(rows, batch * (window - 1)) * entry_bytes() : 0,
-            .other_write = rows * num_q_heads * head_dim * 2};
-  }
-  double flops() const { return 4.0 * static_cast<double>((num_splits * rows + cached_rows) * num_q_heads * head_dim); }
 };
 
 /// Causal attention of `new_tokens` prompt tokens per sequence over `context_before` + themselves; writes no KV.

@@ -11,6 +11,7 @@ ExactStep::ExactStep(const ServingConfig& config, std::shared_ptr<const Pricer> 
     : config_(config.decode), unseen_(config.unseen), pricer_(std::move(pricer)) {
   validate(config);
   config_.sm_count = pricer_->profile().spec.sm_count;
+  config_.merges_in_attention = pricer_->profile().merges_in_attention;
 }
 
 const StepGraph& ExactStep::decode_graph(std::int64_t batch, std::int64_t context) {

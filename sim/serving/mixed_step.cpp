@@ -96,7 +96,9 @@ StepGraph join_prefill(const StepGraph& decode, const DecodeConfig& config, cons
     for (auto edge = first; edge != last; ++edge) {
       graph.depend(place[boost::source(*edge, decode.boost())], place[v]);
     }
-    if (op.kind() != OpKind::attention_merge) continue;
+    const auto* attention = std::get_if<AttentionShape>(&op.shape);
+    const bool merges = attention != nullptr ? attention->merges : op.kind() == OpKind::attention_merge;
+    if (!merges) continue;
     const StepGraph::Vertex inserted = graph.add(
         {.shape = prefill_attention_of(config, op.layer, shape), .name = "prefill_attention", .layer = op.layer});
     graph.depend(place[v], inserted);

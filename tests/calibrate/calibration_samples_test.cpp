@@ -24,7 +24,9 @@ TEST(CalibrationSamples, SurviveALine) {
                              .unseen_visits = 77,
                              .tracks_last_loaded = true,
                              .num_splits = 5,
-                             .kv_dtype = DType::fp8_e4m3};
+                             .kv_dtype = DType::fp8_e4m3,
+                             .merges = true,
+                             .cached_rows = 9};
   const GraphSample sample{.case_index = 7,
                            .part = "chain",
                            .ops = {{.name = "attention", .shape = shape, .count = 40, .distinct = 8},

@@ -31,6 +31,14 @@ LiveResult some_result() {
   return result;
 }
 
+TEST(LiveResult, LinesOfEarlierKernelsHadAMergeOfTheirOwn) {
+  std::string line = to_json_line(some_result());
+  EXPECT_TRUE(parse_live_result(line, "test").config.merges_in_attention);
+  const std::string field = R"(,"merges_in_attention":true)";
+  line.erase(line.find(field), field.size());
+  EXPECT_FALSE(parse_live_result(line, "test").config.merges_in_attention);
+}
+
 TEST(LiveResult, SurvivesItsLine) {
   const LiveResult result = some_result();
   const LiveResult back = parse_live_result(to_json_line(result), "test");

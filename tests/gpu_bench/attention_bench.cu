@@ -32,18 +32,26 @@ DecodeWorkload& workload(const NamedShape& named, int slot = 0) {
   return *current[slot];
 }
 
+/// Which kernels a timer launches: attention with its merge (one kernel, where it can be), or the two of it.
+enum class Part : std::uint8_t { with_merge, two_kernels, alone, merge_alone };
+
 std::unique_ptr<GraphTimer> attention_timer(DecodeWorkload& load, AttentionTuning tuning, std::int64_t splits,
-                                            bool attends, bool merges) {
+                                            Part part) {
   std::vector<PagedAttention> layers;
   for (int i = 0; i < load.layers(); ++i) layers.emplace_back(load.cache(i), tuning);
-  if (!attends) {  // what the merge reads
+  if (part == Part::merge_alone) {  // what the merge reads
     layers[0].launch(load.attention_args(splits), nullptr);
     RETROSIM_CUDA_CHECK(cudaDeviceSynchronize());
   }
   return std::make_unique<GraphTimer>(load.layers(), [&](int i, cudaStream_t stream) {
     const PagedAttentionArgs args = load.attention_args(splits, i);
-    if (attends) layers[static_cast<std::size_t>(i)].launch(args, stream);
-    if (merges) merge_attention(load.merge_args(args, i), stream);
+    const PagedAttention& layer = layers[static_cast<std::size_t>(i)];
+    if (part == Part::with_merge) {
+      layer.launch_with_merge(args, load.merge_args(args, i), load.exchange(), stream);
+      return;
+    }
+    if (part != Part::merge_alone) layer.launch(args, stream);
+    if (part != Part::alone) merge_attention(load.merge_args(args, i), stream);
   });
 }
 
@@ -67,21 +75,21 @@ void register_shape(const NamedShape& named, bool variants) {
                      });
                    });
   }
-  const auto attention = [=](const std::string& suffix, AttentionTuning tuning, std::int64_t splits, bool attends,
-                             bool merges) {
+  const auto attention = [=](const std::string& suffix, AttentionTuning tuning, std::int64_t splits, Part part) {
     register_graph("attention/" + named.name + suffix, bytes, kReplays, kRepetitions, [=](benchmark::State& state) {
       DecodeWorkload& load = workload(named);
       const std::int64_t used = splits > 0 ? splits : load.default_splits();
       state.counters["splits"] = static_cast<double>(used);
-      return attention_timer(load, tuning, used, attends, merges);
+      return attention_timer(load, tuning, used, part);
     });
   };
-  attention("/with_merge", {}, 0, true, true);
-  attention("/alone", {}, 0, true, false);
-  attention("/merge_alone", {}, 0, false, true);
+  attention("/with_merge", {}, 0, Part::with_merge);
+  attention("/two_kernels", {}, 0, Part::two_kernels);
+  attention("/alone", {}, 0, Part::alone);
+  attention("/merge_alone", {}, 0, Part::merge_alone);
   if (!variants) return;
   for (const int stages : {1, 2, 3, 4}) {
-    attention("/bulk_warps_8_stages_" + std::to_string(stages), {.stages = stages}, 0, true, true);
+    attention("/bulk_warps_8_stages_" + std::to_string(stages), {.stages = stages}, 0, Part::with_merge);
   }
   for (const auto loader : {KvLoader::bulk_tensor, KvLoader::async_copy}) {
     for (const int warps : {4, 8}) {
@@ -90,7 +98,7 @@ void register_shape(const NamedShape& named, bool variants) {
         const std::int64_t splits = splits_for(blocks_per_sm * waves);
         attention(std::string(loader == KvLoader::bulk_tensor ? "/bulk" : "/async") + "_warps_" +
                       std::to_string(warps) + "_splits_" + std::to_string(splits),
-                  {.loader = loader, .warps = warps, .blocks_per_sm = blocks_per_sm}, splits, true, true);
+                  {.loader = loader, .warps = warps, .blocks_per_sm = blocks_per_sm}, splits, Part::with_merge);
       }
     }
   }
@@ -101,26 +109,26 @@ void register_window(const NamedShape& at_1, int window) {
   NamedShape at_w = at_1;
   at_w.shape.window = window;
   at_w.name += "_w" + std::to_string(window);
-  benchmark::RegisterBenchmark(("window/" + at_w.name).c_str(),
-                               [=](benchmark::State& state) {
-                                 DecodeWorkload& one = workload(at_1, 0);
-                                 DecodeWorkload& many = workload(at_w, 1);
-                                 const auto timer_1 = attention_timer(one, {}, one.default_splits(), true, true);
-                                 const auto timer_w = attention_timer(many, {}, many.default_splits(), true, true);
-                                 constexpr std::size_t kInterleaved = 1000;
-                                 std::vector<double> seconds_1, seconds_w;
-                                 for (std::size_t i = 0; i < kInterleaved; ++i) {
-                                   seconds_1.push_back(timer_1->replay());
-                                   seconds_w.push_back(timer_w->replay());
-                                 }
-                                 std::sort(seconds_1.begin(), seconds_1.end());
-                                 std::sort(seconds_w.begin(), seconds_w.end());
-                                 for (auto _ : state) state.SetIterationTime(seconds_w[kInterleaved / 2]);
-                                 state.counters["ratio_to_window_1"] =
-                                     seconds_w[kInterleaved / 2] / seconds_1[kInterleaved / 2];
-                                 state.counters["window_1_us"] = seconds_1[kInterleaved / 2] * 1e6;
-                                 state.counters["unseen_visits_over_selected"] = many.unseen_visits();
-                               })
+  benchmark::RegisterBenchmark(
+      ("window/" + at_w.name).c_str(),
+      [=](benchmark::State& state) {
+        DecodeWorkload& one = workload(at_1, 0);
+        DecodeWorkload& many = workload(at_w, 1);
+        const auto timer_1 = attention_timer(one, {}, one.default_splits(), Part::with_merge);
+        const auto timer_w = attention_timer(many, {}, many.default_splits(), Part::with_merge);
+        constexpr std::size_t kInterleaved = 1000;
+        std::vector<double> seconds_1, seconds_w;
+        for (std::size_t i = 0; i < kInterleaved; ++i) {
+          seconds_1.push_back(timer_1->replay());
+          seconds_w.push_back(timer_w->replay());
+        }
+        std::sort(seconds_1.begin(), seconds_1.end());
+        std::sort(seconds_w.begin(), seconds_w.end());
+        for (auto _ : state) state.SetIterationTime(seconds_w[kInterleaved / 2]);
+        state.counters["ratio_to_window_1"] = seconds_w[kInterleaved / 2] / seconds_1[kInterleaved / 2];
+        state.counters["window_1_us"] = seconds_1[kInterleaved / 2] * 1e6;
+        state.counters["unseen_visits_over_selected"] = many.unseen_visits();
+      })
       ->UseManualTime()
       ->Unit(benchmark::kMicrosecond)
       ->Iterations(1)

@@ -149,6 +149,10 @@ class DecodeWorkload {
     ring_lse_.fill_bytes(0);
     partial_values_ = DeviceBuffer<float>(rows * kMaxSplits * shape.head_dim);
     partial_lse_ = DeviceBuffer<float>(rows * kMaxSplits);
+    exchange_values_ = DeviceBuffer<float>(partial_values_.size());
+    exchange_lse_ = DeviceBuffer<float>(partial_lse_.size());
+    exchange_values_.fill_bytes(0xff);
+    exchange_lse_.fill_bytes(0xff);
     sink_ = DeviceBuffer<std::uint32_t>(1);
     RETROSIM_CUDA_CHECK(cudaDeviceSynchronize());
   }
@@ -164,7 +168,9 @@ class DecodeWorkload {
     return attention_splits(shape_.batch, shape_.kv_heads, std::int64_t{shape_.selected()} * shape_.page_size, sms);
   }
 
-  /// Every layer has its own selection.
+  AttentionPartials exchange() { return {exchange_values_.data(), exchange_lse_.data()}; }
+
+  /// Every layer has its own selection. As in a step, a selection says that the queries were ready before.
   PagedAttentionArgs attention_args(std::int64_t splits, int layer = 0) {
     PagedAttentionArgs args{.table = table_,
                             .num_q_heads = shape_.q_heads,
@@ -177,6 +183,7 @@ class DecodeWorkload {
       args.num_lists = shape_.kv_heads;
       args.k_max = shape_.selected();
       const std::int64_t lists = std::int64_t{layer} * shape_.batch * shape_.kv_heads;
+      args.early_queries = true;
       args.selected = selected_.data() + lists * shape_.selected();
       args.counts = counts_.data();
       args.last_loaded = shape_.window > 1 ? last_loaded_.data() + lists * shape_.pages() : nullptr;
@@ -238,7 +245,7 @@ class DecodeWorkload {
   std::vector<DeviceKvCache> caches_;
   DeviceBuffer<std::int32_t> physical_, context_lens_, num_rows_, selected_, counts_, last_loaded_, stamps_;
   DeviceBuffer<std::uint8_t> q_, out_, ring_values_;
-  DeviceBuffer<float> ring_lse_, partial_values_, partial_lse_;
+  DeviceBuffer<float> ring_lse_, partial_values_, partial_lse_, exchange_values_, exchange_lse_;
   DeviceBuffer<std::uint32_t> sink_;
   DevicePageTable table_;
 };

@@ -1,5 +1,6 @@
 // Attention and its merge on the GPU against the host reference, outputs poisoned before each run.
 #include <algorithm>
+#include <bit>
 #include <ostream>
 
 #include "kernels/attention/attention.h"
@@ -78,11 +79,10 @@ Inputs make_inputs(const Case& c, const RandomKv& kv, std::mt19937& random) {
   return in;
 }
 
-class CudaAttention : public ::testing::TestWithParam<Case> {};
+/// How attention and merge are launched.
+enum class Launch : std::uint8_t { two_kernels, with_merge };
 
-TEST_P(CudaAttention, EqualsTheHostReference) {
-  RETROSIM_NEED_GPU();
-  const Case& c = GetParam();
+void expect_host_reference(const Case& c, Launch launch) {
   std::mt19937 random(static_cast<unsigned>(std::hash<std::string>{}(c.name)));
   const bool fp8 = c.dtype == DType::fp8_e4m3;
   const GpuKv kv(RandomKv(c.lens, c.kv_heads, c.page_size, c.head_dim, random), c.dtype, fp8 ? 0.02F : 1.0F,
@@ -148,9 +148,19 @@ TEST_P(CudaAttention, EqualsTheHostReference) {
     merge.selected = selected.data();
     merge.counts = counts.data();
   }
-  attention.launch(args, nullptr);
-  merge_attention(merge, nullptr);
-  RETROSIM_CUDA_CHECK(cudaDeviceSynchronize());
+  if (launch == Launch::two_kernels) {
+    attention.launch(args, nullptr);
+    merge_attention(merge, nullptr);
+    RETROSIM_CUDA_CHECK(cudaDeviceSynchronize());
+  } else {
+    DeviceBuffer<float> exchange_values(partial_values.size()), exchange_lse(partial_lse.size());
+    for (auto* buffer : {&exchange_values, &exchange_lse}) buffer->fill_bytes(0xff);
+    attention.launch_with_merge(args, merge, {exchange_values.data(), exchange_lse.data()}, nullptr);
+    RETROSIM_CUDA_CHECK(cudaDeviceSynchronize());
+    for (auto* buffer : {&exchange_values, &exchange_lse}) {
+      for (const float word : buffer->download()) ASSERT_EQ(std::bit_cast<std::uint32_t>(word), 0xffffffffU);
+    }
+  }
 
   const host::AttentionSizes sizes{.kv = kv.host.shape,
                                    .num_q_heads = c.q_heads,
@@ -188,6 +198,18 @@ TEST_P(CudaAttention, EqualsTheHostReference) {
     expect_close(device_cache_lse.download(), cache_lse, 1e-4, 1e-5, "output cache lse");
   }
   if (tracked) EXPECT_EQ(last_loaded.download(), expected_stamps);
+}
+
+class CudaAttention : public ::testing::TestWithParam<Case> {};
+
+TEST_P(CudaAttention, EqualsTheHostReference) {
+  RETROSIM_NEED_GPU();
+  expect_host_reference(GetParam(), Launch::two_kernels);
+}
+
+TEST_P(CudaAttention, WithItsMergeEqualsTheHostReference) {
+  RETROSIM_NEED_GPU();
+  expect_host_reference(GetParam(), Launch::with_merge);
 }
 
 std::vector<Case> cases() {

@@ -116,6 +116,15 @@ TEST(HostDecoder, SkippingAndMaskingSeenPagesAgreeBitForBit) {
   EXPECT_EQ(decode(model, config, tokens), skipped);
 }
 
+TEST(HostDecoder, AttentionThatMergesDecodesAlike) {
+  const LlmWeights model = random_model({}, 5);
+  const std::vector<std::int32_t> tokens = random_tokens(kTokens, 50, 8);
+  DecodeConfig config = config_of("quest", 0.3, 6, 1);
+  const Logits apart = decode(model, config, tokens);
+  config.merges_in_attention = true;
+  EXPECT_EQ(decode(model, config, tokens), apart);
+}
+
 TEST(HostDecoder, CarryingOlderRowsThroughDenseLayersChangesNothing) {
   const LlmWeights model = random_model({}, 5);
   const std::vector<std::int32_t> tokens = random_tokens(kTokens, 50, 8);

@@ -6,6 +6,7 @@
 #include <string>
 #include <tuple>
 
+#include "model/attention_splits.h"
 #include "model/error.h"
 #include "model/layer_ops.h"
 #include "tests/model/tiny_llm.h"
@@ -105,6 +106,42 @@ TEST(StepGraph, OlderRowsEnterAtTheFirstSparseLayer) {
   const Traffic merge = find_op(graph, "attention_merge", 2).bytes_moved();
   EXPECT_EQ(merge.output_cache_read, 3 * 3 * 8 * (8 * 2 + 4));
   EXPECT_EQ(merge.output_cache_write, 3 * 3 * 8 * (8 * 2 + 4));
+}
+
+TEST(StepGraph, AttentionThatMergesIsOneLaunchWithTheBytesOfTwo) {
+  DecodeConfig config = tiny_config("quest", 4);
+  const StepGraph apart = build_decode_step(config, demand_without_unseen(config));
+  config.merges_in_attention = true;
+  const StepGraph together = build_decode_step(config, demand_without_unseen(config));
+  EXPECT_EQ(together.size(), apart.size() - static_cast<std::size_t>(config.llm.num_layers));
+  for (const int layer : {0, 2}) {
+    const Op& attention = find_op(apart, "attention", layer);
+    const Op& merge = find_op(apart, "attention_merge", layer);
+    const Op& both = find_op(together, "attention", layer);
+    EXPECT_EQ(both.flops(), attention.flops() + merge.flops());
+    // One split: its float32 results, one of head_dim + 1 words per row and head, are neither written nor read.
+    const auto& shape = std::get<AttentionShape>(both.shape);
+    ASSERT_EQ(shape.num_splits, 1);
+    const std::int64_t partial = shape.rows * shape.num_q_heads * (shape.head_dim + 1) * 4;
+    Traffic expected = attention.bytes_moved();
+    expected += merge.bytes_moved();
+    expected.other_read -= partial;
+    expected.other_write -= partial;
+    EXPECT_EQ(both.bytes_moved(), expected);
+    // Three splits: written, read, and written over.
+    AttentionShape split = shape;
+    split.num_splits = 3;
+    EXPECT_EQ(split.bytes_moved().other_read, both.bytes_moved().other_read + 3 * partial);
+    EXPECT_EQ(split.bytes_moved().other_write, both.bytes_moved().other_write + 2 * 3 * partial);
+  }
+}
+
+TEST(StepGraph, AttentionMergesWhereItsBlocksRunAtOnce) {
+  EXPECT_TRUE(attention_can_merge(DType::bf16, 64, 8, 16, 132));  // 128 blocks on 132 SMs
+  EXPECT_FALSE(attention_can_merge(DType::bf16, 64, 8, 17, 132));
+  EXPECT_TRUE(attention_can_merge(DType::fp8_e4m3, 64, 1000, 1, 132));  // nobody waits
+  EXPECT_FALSE(attention_can_merge(DType::bf16, 65, 8, 1, 132));        // rows of two blocks
+  EXPECT_FALSE(attention_can_merge(DType::f32, 4, 8, 1, 132));
 }
 
 TEST(StepGraph, CarryingOlderRowsRunsThemEverywhere) {
