@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <string_view>
@@ -26,36 +27,85 @@ class MassScale {
   static bool knows(std::string_view name) { return name == kMassScaleName || name == kOlderMassScaleName; }
 
   /// Of a name that it knows().
-  explicit MassScale(std::string_view name = kMassScaleName) : coarsens_(name == kMassScaleName) {
-    for (int code = 1; code < 256; ++code) {
-      const auto x = static_cast<float>(255 - code);
-      const float octaves = x < 96                  ? x / 16
-                            : x < 108               ? 6 + (x - 96) / 4
-                            : x < 114 || !coarsens_ ? 9 + (x - 108) / 2
-                                                    : 12 + (x - 114);
-      const bool coarsest = coarsens_ && x > 114;
-      mass_[static_cast<std::size_t>(code)] = std::exp2(-octaves) * (coarsest ? kMeanOfOctave : 1.0F);
-    }
-  }
+  explicit MassScale(std::string_view name = kMassScaleName) : tables_(tables(name == kMassScaleName)) {}
 
-  /// The nearest code, on the scale, of `mass` in [0, 1].
+  /// The nearest code, on the scale, of `mass` in [0, 1]. Looked up: the bits of a mass down to 1/32 octave leave at
+  /// most two neighbouring codes, and the mass where the upper one begins decides.
   std::uint8_t code_of(float mass) const {
     if (!(mass > 0.0F)) return 0;
-    const float octaves = std::max(-std::log2(mass), 0.0F);
-    const float x = octaves < 6                  ? 16 * octaves
-                    : octaves < 9                ? 96 + 4 * (octaves - 6)
-                    : octaves < 12 || !coarsens_ ? 108 + 2 * (octaves - 9)
-                                                 : 114 + (octaves - 12);
-    return static_cast<std::uint8_t>(std::max(255 - std::round(x), 0.0F));
+    if (mass >= 1.0F) return 255;
+    const Bin& bin = tables_.bins[std::bit_cast<std::uint32_t>(mass) >> kBinShift];
+    return bin.exact ? static_cast<std::uint8_t>(bin.code + (mass >= bin.next_from ? 1 : 0))
+                     : computed_code_of(mass, tables_.coarsens);
   }
-  float mass_of(std::uint8_t code) const { return mass_[code]; }
+  float mass_of(std::uint8_t code) const { return tables_.mass[code]; }
 
  private:
+  static constexpr int kBinShift = 18;                              // leaves exponent and 5 bits of the significand
+  static constexpr std::uint32_t kBins = 0x3F800000U >> kBinShift;  // below 1.0F
+
+  struct Bin {
+    float next_from = 0;    // masses from here on have the next code
+    std::uint8_t code = 0;  // of the smallest mass of the bin
+    bool exact = false;     // no third code in it (denormal numbers have more)
+  };
+
+  struct Tables {
+    bool coarsens = false;
+    std::array<float, 256> mass{};
+    std::array<Bin, kBins> bins{};
+  };
+
+  static const Tables& tables(bool coarsens) {
+    static const Tables coarsening = make_tables(true);
+    static const Tables older = make_tables(false);
+    return coarsens ? coarsening : older;
+  }
+
+  static Tables make_tables(bool coarsens) {
+    Tables made{.coarsens = coarsens};
+    for (int code = 1; code < 256; ++code) {
+      const auto x = static_cast<float>(255 - code);
+      const float octaves = x < 96                 ? x / 16
+                            : x < 108              ? 6 + (x - 96) / 4
+                            : x < 114 || !coarsens ? 9 + (x - 108) / 2
+                                                   : 12 + (x - 114);
+      const bool coarsest = coarsens && x > 114;
+      made.mass[static_cast<std::size_t>(code)] = std::exp2(-octaves) * (coarsest ? kMeanOfOctave : 1.0F);
+    }
+    for (std::uint32_t i = 0; i < kBins; ++i) {
+      made.bins[i] = bin_of(i << kBinShift, ((i + 1) << kBinShift) - 1, coarsens);
+    }
+    return made;
+  }
+
+  static std::uint8_t computed_code_of(float mass, bool coarsens) {
+    if (!(mass > 0.0F)) return 0;
+    const float octaves = std::max(-std::log2(mass), 0.0F);
+    const float x = octaves < 6                 ? 16 * octaves
+                    : octaves < 9               ? 96 + 4 * (octaves - 6)
+                    : octaves < 12 || !coarsens ? 108 + 2 * (octaves - 9)
+                                                : 114 + (octaves - 12);
+    return static_cast<std::uint8_t>(std::max(255 - std::round(x), 0.0F));
+  }
+
+  // Of the masses whose bits are first .. last.
+  static Bin bin_of(std::uint32_t first, std::uint32_t last, bool coarsens) {
+    const auto code = [coarsens](std::uint32_t bits) { return computed_code_of(std::bit_cast<float>(bits), coarsens); };
+    const std::uint8_t low = code(first);
+    if (code(last) > low + 1) return {};
+    std::uint32_t from = last + 1;  // smallest bits of the next code: in (first, last], or none
+    while (first + 1 < from) {
+      const std::uint32_t middle = first + (from - first) / 2;
+      (code(middle) > low ? from : first) = middle;
+    }
+    return {.next_from = std::bit_cast<float>(from), .code = low, .exact = true};
+  }
+
   // (2^(1/2) - 2^(-1/2)) / ln 2
   static constexpr float kMeanOfOctave = 1.0201394F;
 
-  bool coarsens_;
-  std::array<float, 256> mass_{};
+  const Tables& tables_;
 };
 
 }  // namespace retrosim

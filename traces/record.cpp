@@ -17,19 +17,19 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 
 void write_steps(const PageRanker& ranker, std::int64_t first_position, std::int64_t count, std::size_t num_layers,
                  const TraceHeader& header, TraceWriter& writer) {
-  StepRecord record;
+  std::vector<StepRecord> records(static_cast<std::size_t>(count));
   for (std::int64_t step = 0; step < count; ++step) {
+    StepRecord& record = records[static_cast<std::size_t>(step)];
     record.position = first_position + step;
     record.num_pages = header.num_pages(record.position);
-    record.heads.clear();
     for (std::size_t slot = 0; slot < num_layers; ++slot) {
       for (int head = 0; head < header.num_kv_heads; ++head) {
         const PageRanks& ranks = ranker.ranks(step, slot, head);
         record.heads.push_back({.pages = ranks.pages, .mass = ranks.mass, .rest = ranks.rest});
       }
     }
-    writer.add_step(record);
   }
+  writer.add_steps(records);
 }
 
 }  // namespace

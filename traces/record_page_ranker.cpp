@@ -1,42 +1,66 @@
 #include "traces/record_page_ranker.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <utility>
 
 namespace retrosim {
 namespace {
 
-// A number that sorts ascending as the score descends, and ties as the page ascends.
-std::uint64_t sort_key(float score, PageId page) {
+constexpr int kDigitBits = 8;
+constexpr std::size_t kDigits = std::size_t{1} << kDigitBits;
+constexpr int kPasses = 4;  // of the 32 bits of a score
+
+// The bits of a number that ascends as the score descends.
+std::uint32_t descending_bits(float score) {
   const auto bits = std::bit_cast<std::uint32_t>(score + 0.0F);  // -0 and 0 are one score
-  const std::uint32_t ascending = (bits & 0x80000000U) != 0 ? ~bits : bits | 0x80000000U;
-  return static_cast<std::uint64_t>(~ascending) << 32U | page;
+  return ~((bits & 0x80000000U) != 0 ? ~bits : bits | 0x80000000U);
+}
+
+struct ScoredPage {
+  std::uint32_t key;
+  PageId page;
+};
+
+// Stable radix sort by key, lowest digit first: several times as fast as comparisons, whose branches nobody can guess.
+void sort_by_key(std::vector<ScoredPage>& pages, std::vector<ScoredPage>& other) {
+  std::array<std::array<std::uint32_t, kDigits>, kPasses> starts{};
+  for (const ScoredPage& page : pages) {
+    for (int pass = 0; pass < kPasses; ++pass) ++starts[pass][page.key >> (pass * kDigitBits) & (kDigits - 1)];
+  }
+  other.resize(pages.size());
+  for (int pass = 0; pass < kPasses; ++pass) {
+    auto& start = starts[pass];
+    const int shift = pass * kDigitBits;
+    if (start[pages.front().key >> shift & (kDigits - 1)] == pages.size()) continue;  // one digit: in order already
+    std::uint32_t before = 0;
+    for (std::uint32_t& count : start) before += std::exchange(count, before);
+    for (const ScoredPage& page : pages) other[start[page.key >> shift & (kDigits - 1)]++] = page;
+    pages.swap(other);
+  }
 }
 
 }  // namespace
 
 void order_pages(std::span<const float> scores, std::span<const float> mass, std::int64_t top_m, PageRanks& ranks) {
-  thread_local std::vector<std::uint64_t> order;
+  thread_local std::vector<ScoredPage> order, other;
   const auto pages = static_cast<std::int64_t>(scores.size());
   order.resize(scores.size());
-  for (std::size_t page = 0; page < scores.size(); ++page)
-    order[page] = sort_key(scores[page], static_cast<PageId>(page));
-  const auto listed = top_m > 0 && top_m < pages ? static_cast<std::ptrdiff_t>(top_m) : std::ptrdiff_t{pages};
-  if (listed < std::ptrdiff_t{pages}) std::nth_element(order.begin(), order.begin() + listed, order.end());
-  std::sort(order.begin(), order.begin() + listed);
+  for (std::size_t page = 0; page < scores.size(); ++page) {
+    order[page] = {.key = descending_bits(scores[page]), .page = static_cast<PageId>(page)};
+  }
+  if (pages > 1) sort_by_key(order, other);
+  const auto listed = top_m > 0 && top_m < pages ? top_m : pages;
   ranks.pages.resize(static_cast<std::size_t>(listed));
   ranks.mass.resize(static_cast<std::size_t>(listed));
-  double rest = 0;
-  for (std::ptrdiff_t i = 0; i < std::ptrdiff_t{pages}; ++i) {
-    const auto page = static_cast<PageId>(order[i]);
-    if (i < listed) {
-      ranks.pages[i] = page;
-      ranks.mass[i] = std::min(mass[page], 1.0F);
-    } else {
-      rest += mass[page];
-    }
+  for (std::int64_t i = 0; i < listed; ++i) {
+    const PageId page = order[i].page;
+    ranks.pages[i] = page;
+    ranks.mass[i] = std::min(mass[page], 1.0F);
   }
+  double rest = 0;
+  for (std::int64_t i = listed; i < pages; ++i) rest += mass[order[i].page];
   ranks.rest = static_cast<float>(std::min(rest, 1.0));
 }
 

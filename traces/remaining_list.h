@@ -4,7 +4,8 @@
 // next take need not wait for a guess about this one.
 #pragma once
 
-#include <bit>
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -60,10 +61,13 @@ class RemainingList {
     const std::size_t word = position / 64;
     const std::size_t group = position / kGroup;
     const std::uint64_t bit = std::uint64_t{1} << (position % 64);
-    const std::uint32_t k = before_group_[group] + static_cast<std::uint32_t>(before_word_[word]) +
-                            static_cast<std::uint32_t>(std::popcount(bits_[word] & (bit - 1)));
+    const std::uint32_t k =
+        before_group_[group] + static_cast<std::uint32_t>(before_word_[word]) + count(bits_[word] & (bit - 1));
     for (std::size_t i = group + 1; i < before_group_.size(); ++i) --before_group_[i];
-    for (std::size_t i = word + 1; i < (group + 1) * kWords; ++i) --before_word_[i];
+    // All words of the group, so that nothing has to be guessed: those after this one lose one.
+    std::int16_t* words = before_word_.data() + group * kWords;
+    const std::int16_t* lost = kAfter.data() + (kWords - 1 - word % kWords);
+    for (std::size_t i = 0; i < kWords; ++i) words[i] = static_cast<std::int16_t>(words[i] - lost[i]);
     bits_[word] &= ~bit;
     --size_;
     return k;
@@ -72,6 +76,20 @@ class RemainingList {
  private:
   static constexpr std::size_t kWords = 16;           // of a group
   static constexpr std::size_t kGroup = kWords * 64;  // positions
+  // kWords zeros, then ones: from kWords - 1 - w on, 1 for the words after the w-th.
+  static constexpr auto kAfter = [] {
+    std::array<std::int16_t, 2 * kWords> after{};
+    std::fill(after.begin() + kWords, after.end(), std::int16_t{1});
+    return after;
+  }();
+
+  // Set bits; std::popcount is a function call where the processor's instruction may not be assumed.
+  static std::uint32_t count(std::uint64_t bits) {
+    const std::uint64_t pairs = bits - ((bits >> 1) & 0x5555555555555555U);
+    const std::uint64_t nibbles = (pairs & 0x3333333333333333U) + ((pairs >> 2) & 0x3333333333333333U);
+    const std::uint64_t bytes = (nibbles + (nibbles >> 4)) & 0x0F0F0F0F0F0F0F0FU;
+    return static_cast<std::uint32_t>((bytes * 0x0101010101010101U) >> 56);
+  }
 
   /// Index of the k-th set bit, k below their number.
   static unsigned select(std::uint64_t bits, std::uint32_t k) {

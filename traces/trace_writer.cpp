@@ -4,7 +4,7 @@
 #include <zstd.h>
 
 #include <algorithm>
-#include <cmath>
+#include <cstring>
 #include <stdexcept>
 #include <system_error>
 #include <thread>
@@ -22,10 +22,34 @@ using namespace trace_layout;
 namespace {
 
 constexpr std::int64_t kTargetBlockRawBytes = 16 << 20;  // a chunk ends early rather than grow beyond
+constexpr std::size_t kStepsWorthThreads = 8;
 
 void append_bytes(std::vector<std::uint8_t>& to, const void* data, std::size_t bytes) {
   const auto* begin = static_cast<const std::uint8_t*>(data);
   to.insert(to.end(), begin, begin + bytes);
+}
+
+int most_threads() { return static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1U, 16U)); }
+
+// A step or two are not worth a thread's start.
+int threads_for(std::span<const StepRecord> steps) { return steps.size() >= kStepsWorthThreads ? most_threads() : 1; }
+
+// seen: scratch.
+void check_head(const HeadRecord& head, std::int64_t listed, std::int64_t num_pages, std::vector<std::uint8_t>& seen) {
+  if (std::ssize(head.pages) != listed || std::ssize(head.mass) != listed) {
+    throw std::invalid_argument("pages and mass must list min(top_m, num_pages) entries");
+  }
+  seen.assign(static_cast<std::size_t>(num_pages), 0);
+  for (const PageId page : head.pages) {
+    if (page >= num_pages || seen[page] != 0) {
+      throw std::invalid_argument("pages must be distinct and below num_pages");
+    }
+    seen[page] = 1;
+  }
+  for (const float mass : head.mass) {
+    if (!(mass >= 0.0F && mass <= 1.001F)) throw std::invalid_argument("attention mass must be in [0, 1]");
+  }
+  if (!(head.rest >= 0.0F && head.rest <= 1.001F)) throw std::invalid_argument("rest mass must be in [0, 1]");
 }
 
 }  // namespace
@@ -63,56 +87,110 @@ void TraceWriter::write(std::span<const std::uint8_t> bytes) {
   }
 }
 
-void TraceWriter::check(const StepRecord& step) {
-  const std::int64_t position = header_.first_position + num_steps();
-  if (step.position != position) throw std::invalid_argument("steps must follow one another");
-  if (position >= header_.num_tokens) throw std::invalid_argument("step beyond the header's num_tokens");
-  if (step.num_pages != header_.num_pages(position)) throw std::invalid_argument("num_pages contradicts the position");
-  if (step.heads.size() != columns_.size()) throw std::invalid_argument("heads must be [recorded layers][KV heads]");
-  const auto listed = static_cast<std::size_t>(header_.listed_pages(position));
-  seen_at_.resize(static_cast<std::size_t>(step.num_pages), 0);
-  for (const HeadRecord& head : step.heads) {
-    if (head.pages.size() != listed || head.mass.size() != listed) {
-      throw std::invalid_argument("pages and mass must list min(top_m, num_pages) entries");
+void TraceWriter::check(std::span<const StepRecord> steps) const {
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    const std::int64_t position = header_.first_position + num_steps() + static_cast<std::int64_t>(i);
+    const StepRecord& step = steps[i];
+    if (step.position != position) throw std::invalid_argument("steps must follow one another");
+    if (position >= header_.num_tokens) throw std::invalid_argument("step beyond the header's num_tokens");
+    if (step.num_pages != header_.num_pages(position)) {
+      throw std::invalid_argument("num_pages contradicts the position");
     }
-    ++seen_stamp_;
-    for (const PageId page : head.pages) {
-      if (page >= step.num_pages || seen_at_[page] == seen_stamp_) {
-        throw std::invalid_argument("pages must be distinct and below num_pages");
-      }
-      seen_at_[page] = seen_stamp_;
-    }
-    for (const float mass : head.mass) {
-      if (!(mass >= 0.0F && mass <= 1.001F)) throw std::invalid_argument("attention mass must be in [0, 1]");
-    }
-    if (!(head.rest >= 0.0F && head.rest <= 1.001F)) throw std::invalid_argument("rest mass must be in [0, 1]");
+    if (step.heads.size() != columns_.size()) throw std::invalid_argument("heads must be [recorded layers][KV heads]");
   }
+  for_each_parallel(static_cast<int>(columns_.size()), threads_for(steps), [&](int column) {
+    std::vector<std::uint8_t> seen;
+    for (const StepRecord& step : steps) {
+      check_head(step.heads[static_cast<std::size_t>(column)], header_.listed_pages(step.position), step.num_pages,
+                 seen);
+    }
+  });
 }
 
-void TraceWriter::add_step(const StepRecord& step) {
+std::size_t TraceWriter::fitting(std::size_t steps) const {
+  std::int64_t count = 1;
+  while (count < static_cast<std::int64_t>(steps) && pending_steps_ + count < options_.steps_per_chunk &&
+         block_raw_bytes(header_, num_steps_, pending_steps_ + count + 1) <= kTargetBlockRawBytes) {
+    ++count;
+  }
+  return static_cast<std::size_t>(count);
+}
+
+void TraceWriter::append_columns(std::span<const StepRecord> steps) {
+  for_each_parallel(static_cast<int>(columns_.size()), threads_for(steps), [&](int index) {
+    Column& column = columns_[static_cast<std::size_t>(index)];
+    for (const StepRecord& step : steps) {
+      const HeadRecord& head = step.heads[static_cast<std::size_t>(index)];
+      column.pages.insert(column.pages.end(), head.pages.begin(), head.pages.end());
+      for (const float mass : head.mass) column.mass.push_back(scale_.code_of(mass));
+      column.rest.push_back(head.rest);
+    }
+  });
+}
+
+void TraceWriter::add_steps(std::span<const StepRecord> steps) {
   if (!stream_) throw std::logic_error("the trace is closed");
-  check(step);
-  if (pending_steps_ > 0 && block_raw_bytes(header_, num_steps_, pending_steps_ + 1) > kTargetBlockRawBytes)
-    flush_chunk();
-  for (std::size_t i = 0; i < columns_.size(); ++i) {
-    Column& column = columns_[i];
-    column.pages.insert(column.pages.end(), step.heads[i].pages.begin(), step.heads[i].pages.end());
-    column.mass.insert(column.mass.end(), step.heads[i].mass.begin(), step.heads[i].mass.end());
-    column.rest.push_back(step.heads[i].rest);
+  check(steps);
+  while (!steps.empty()) {
+    if (pending_steps_ > 0 && block_raw_bytes(header_, num_steps_, pending_steps_ + 1) > kTargetBlockRawBytes) {
+      flush_chunk();
+    }
+    const std::size_t count = fitting(steps.size());
+    append_columns(steps.first(count));
+    steps = steps.subspan(count);
+    pending_steps_ += static_cast<std::int64_t>(count);
+    if (pending_steps_ == options_.steps_per_chunk) flush_chunk();
   }
-  if (++pending_steps_ == options_.steps_per_chunk) flush_chunk();
 }
 
-void TraceWriter::flush_chunk() {
-  if (pending_steps_ == 0) return;
+// The pending chunk's columns of one layer, coded and compressed.
+std::vector<std::uint8_t> TraceWriter::packed_layer(std::size_t layer) const {
   const auto heads = static_cast<std::size_t>(header_.num_kv_heads);
-  const std::size_t layers = header_.recorded_layers.size();
   const auto entries = static_cast<std::size_t>(entries_per_head(header_, num_steps_, pending_steps_));
   const std::int64_t first_position = header_.first_position + num_steps_;
   const auto planes = static_cast<std::size_t>(page_code_bytes(header_.num_pages(first_position + pending_steps_ - 1)));
   const auto raw_bytes = static_cast<std::size_t>(block_raw_bytes(header_, num_steps_, pending_steps_));
-  if (raw_bytes > kMaxBlockRawBytes) throw std::invalid_argument("one step of one layer exceeds 64 MiB");
+  const auto raw = std::make_unique_for_overwrite<std::uint8_t[]>(raw_bytes);
+  std::vector<std::uint32_t> page_codes;
+  RankCodec codec;
+  std::uint8_t* rest = raw.get();
+  std::uint8_t* shift = rest + heads * static_cast<std::size_t>(pending_steps_) * 4;
+  std::uint8_t* plane = shift + heads * static_cast<std::size_t>(pending_steps_);
+  std::uint8_t* mass = plane + heads * entries * planes;
+  for (std::size_t head = 0; head < heads; ++head) {
+    const Column& column = columns_[layer * heads + head];
+    std::memcpy(rest, column.rest.data(), column.rest.size() * 4);
+    rest += column.rest.size() * 4;
+    codec.reset();
+    std::size_t at = 0;
+    for (std::int64_t step = 0; step < pending_steps_; ++step) {
+      const auto listed = static_cast<std::size_t>(header_.listed_pages(first_position + step));
+      page_codes.resize(listed);
+      *shift++ = codec.encode({column.pages.data() + at, listed}, {column.mass.data() + at, listed},
+                              header_.num_pages(first_position + step), page_codes, {mass + at, listed});
+      for (std::size_t p = 0; p < planes; ++p) {
+        std::uint8_t* to = plane + p * heads * entries + at;
+        for (std::size_t i = 0; i < listed; ++i) to[i] = static_cast<std::uint8_t>(page_codes[i] >> (8 * p));
+      }
+      at += listed;
+    }
+    plane += entries;
+    mass += entries;
+  }
+  const std::size_t bound = ZSTD_compressBound(raw_bytes);
+  const auto compressed = std::make_unique_for_overwrite<std::uint8_t[]>(bound);
+  const std::size_t bytes = ZSTD_compress(compressed.get(), bound, raw.get(), raw_bytes, options_.zstd_level);
+  if (ZSTD_isError(bytes)) throw std::runtime_error(std::string("zstd: ") + ZSTD_getErrorName(bytes));
+  return {compressed.get(), compressed.get() + bytes};
+}
 
+void TraceWriter::flush_chunk() {
+  if (pending_steps_ == 0) return;
+  const std::size_t layers = header_.recorded_layers.size();
+  const std::int64_t raw_bytes = block_raw_bytes(header_, num_steps_, pending_steps_);
+  if (raw_bytes > static_cast<std::int64_t>(kMaxBlockRawBytes)) {
+    throw std::invalid_argument("one step of one layer exceeds 64 MiB");
+  }
   std::vector<std::uint8_t> head_of_chunk;
   append(head_of_chunk, kChunkMagic);
   append(head_of_chunk, static_cast<std::uint32_t>(pending_steps_));
@@ -121,48 +199,14 @@ void TraceWriter::flush_chunk() {
   append(head_of_chunk, std::uint32_t{0});
 
   std::vector<std::vector<std::uint8_t>> blocks(layers);  // compressed
-  const int threads = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1U, 16U));
-  for_each_parallel(static_cast<int>(layers), threads, [&](int index) {
-    const auto layer = static_cast<std::size_t>(index);
-    std::vector<std::uint8_t> raw(raw_bytes);
-    std::vector<std::uint32_t> page_codes;
-    std::vector<std::uint8_t> mass_codes;
-    RankCodec codec;
-    std::uint8_t* rest = raw.data();
-    std::uint8_t* shift = rest + heads * static_cast<std::size_t>(pending_steps_) * 4;
-    std::uint8_t* plane = shift + heads * static_cast<std::size_t>(pending_steps_);
-    std::uint8_t* mass = plane + heads * entries * planes;
-    for (std::size_t head = 0; head < heads; ++head) {
-      Column& column = columns_[layer * heads + head];
-      std::memcpy(rest, column.rest.data(), column.rest.size() * 4);
-      rest += column.rest.size() * 4;
-      mass_codes.clear();
-      for (const float of_page : column.mass) mass_codes.push_back(scale_.code_of(of_page));
-      codec.reset();
-      std::size_t at = 0;
-      for (std::int64_t step = 0; step < pending_steps_; ++step) {
-        const auto listed = static_cast<std::size_t>(header_.listed_pages(first_position + step));
-        page_codes.resize(listed);
-        *shift++ = codec.encode({column.pages.data() + at, listed}, {mass_codes.data() + at, listed},
-                                header_.num_pages(first_position + step), page_codes, {mass + at, listed});
-        for (std::size_t p = 0; p < planes; ++p) {
-          for (std::size_t i = 0; i < listed; ++i) {
-            plane[p * heads * entries + at + i] = static_cast<std::uint8_t>(page_codes[i] >> (8 * p));
-          }
-        }
-        at += listed;
-      }
-      plane += entries;
-      mass += entries;
-      column = {};
-    }
-    std::vector<std::uint8_t>& compressed = blocks[layer];
-    compressed.resize(ZSTD_compressBound(raw_bytes));
-    const std::size_t bytes =
-        ZSTD_compress(compressed.data(), compressed.size(), raw.data(), raw.size(), options_.zstd_level);
-    if (ZSTD_isError(bytes)) throw std::runtime_error(std::string("zstd: ") + ZSTD_getErrorName(bytes));
-    compressed.resize(bytes);
+  for_each_parallel(static_cast<int>(layers), most_threads(), [&](int layer) {
+    blocks[static_cast<std::size_t>(layer)] = packed_layer(static_cast<std::size_t>(layer));
   });
+  for (Column& column : columns_) {  // keeps their memory for the next chunk
+    column.pages.clear();
+    column.mass.clear();
+    column.rest.clear();
+  }
   std::vector<std::uint8_t> payload;
   for (const std::vector<std::uint8_t>& block : blocks) {
     append(head_of_chunk, static_cast<std::uint32_t>(block.size()));

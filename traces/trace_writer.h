@@ -44,17 +44,22 @@ class TraceWriter {
   TraceWriter(const TraceWriter&) = delete;
   TraceWriter& operator=(const TraceWriter&) = delete;
 
-  /// Copies the step; its spans need not outlive the call. Steps come in order: header.first_position
-  /// first, then one by one. Throws std::invalid_argument for a step that contradicts the header, InputError when the
-  /// disk refuses.
-  void add_step(const StepRecord& step);
+  /// Copies the steps; their spans need not outlive the call. Steps come in order: header.first_position
+  /// first, then one by one. Throws std::invalid_argument for a step that contradicts the header (then none of them is
+  /// added), InputError when the disk refuses. Many steps at once are checked and coded by several threads.
+  void add_steps(std::span<const StepRecord> steps);
+  void add_step(const StepRecord& step) { add_steps({&step, 1}); }
   void close();
   void abort();
 
   std::int64_t num_steps() const { return num_steps_ + pending_steps_; }
 
  private:
-  void check(const StepRecord& step);
+  void check(std::span<const StepRecord> steps) const;
+  // As many of the steps as the pending chunk takes.
+  std::size_t fitting(std::size_t steps) const;
+  void append_columns(std::span<const StepRecord> steps);
+  std::vector<std::uint8_t> packed_layer(std::size_t layer) const;
   void flush_chunk();
   void write(std::span<const std::uint8_t> bytes);
 
@@ -64,7 +69,7 @@ class TraceWriter {
   // Columns of one (layer, head) of the pending chunk, step after step.
   struct Column {
     std::vector<PageId> pages;
-    std::vector<float> mass;
+    std::vector<std::uint8_t> mass;  // codes
     std::vector<float> rest;
   };
 
@@ -74,9 +79,7 @@ class TraceWriter {
   TraceHeader header_;
   TraceWriterOptions options_;
   MassScale scale_;
-  std::vector<Column> columns_;        // [recorded layers][KV heads]
-  std::vector<std::int64_t> seen_at_;  // [num_pages], to find duplicates
-  std::int64_t seen_stamp_ = 0;
+  std::vector<Column> columns_;     // [recorded layers][KV heads]
   std::int64_t num_steps_ = 0;      // in flushed chunks
   std::int64_t pending_steps_ = 0;  // in the chunk being gathered
   std::uint32_t num_chunks_ = 0;

@@ -114,7 +114,7 @@ class Recorder {
     const auto heads = static_cast<std::size_t>(plan_.weights.llm.num_kv_heads);
     const std::size_t slots = plan_.layers.size();
     const auto count = static_cast<std::size_t>(rows.count);
-    std::vector<PageRanks> ranks(count * slots * heads);
+    ranks_.resize(count * slots * heads);  // keeps the lists' memory from step to step
     const auto* scores = reinterpret_cast<const float*>(rows.host_scores.data());
     const auto* mass = reinterpret_cast<const float*>(rows.host_mass.data());
     for_each_parallel(static_cast<int>(count), threads_, [&](int row) {
@@ -125,21 +125,21 @@ class Recorder {
               (slot * kRows + static_cast<std::size_t>(row)) * static_cast<std::size_t>(row_entries_) +
               head * static_cast<std::size_t>(max_pages_);
           order_pages({scores + at, pages}, {mass + at, pages}, options_.top_m,
-                      ranks[(static_cast<std::size_t>(row) * slots + slot) * heads + head]);
+                      ranks_[(static_cast<std::size_t>(row) * slots + slot) * heads + head]);
         }
       }
     });
-    StepRecord record;
+    std::vector<StepRecord> records(count);
     for (std::size_t row = 0; row < count; ++row) {
+      StepRecord& record = records[row];
       record.position = rows.first + static_cast<std::int64_t>(row);
       record.num_pages = plan_.header.num_pages(record.position);
-      record.heads.clear();
       for (std::size_t i = 0; i < slots * heads; ++i) {
-        const PageRanks& of_head = ranks[row * slots * heads + i];
+        const PageRanks& of_head = ranks_[row * slots * heads + i];
         record.heads.push_back({.pages = of_head.pages, .mass = of_head.mass, .rest = of_head.rest});
       }
-      writer_.add_step(record);
     }
+    writer_.add_steps(records);
   }
 
   void report(std::int64_t position, Clock::time_point start) const {
@@ -162,6 +162,8 @@ class Recorder {
   std::int64_t row_entries_;  // [kv heads, max_pages]
   PageRankScratch scratch_;
   std::vector<std::unique_ptr<RankedRows>> buffers_;
+  // [rows, slots, kv heads], of the step that is being written
+  std::vector<PageRanks> ranks_;
 };
 
 }  // namespace
