@@ -2,7 +2,7 @@
 """Turns a GGUF file of a Llama-architecture model into a Hugging Face checkpoint, and text into token ids.
 
     gguf_to_checkpoint.py checkpoint MODEL.gguf FOLDER      config.json, model.safetensors, tokenizer.json
-    gguf_to_checkpoint.py tokens FOLDER TEXT OUT.json       [--max-tokens N] [--jsonl-field NAME]
+    gguf_to_checkpoint.py tokens FOLDER TEXT OUT.json       [--skip-tokens N] [--max-tokens N] [--jsonl-field NAME]
 
 A tokens file is one JSON object: {"tokens": [ids], "source": sentence, "tokenizer": sha256 of tokenizer.json}.
 Packages: requirements-checkpoint.txt.
@@ -147,10 +147,12 @@ def write_tokens(args):
     ids = tokenizer.encode(text, add_special_tokens=False).ids
     if tokenizer.decode(ids, skip_special_tokens=False) != text:
         sys.exit(f"{args.text}: the tokens do not decode to the text again")
-    kept = ids[: args.max_tokens] if args.max_tokens else ids
+    end = args.skip_tokens + args.max_tokens if args.max_tokens else len(ids)
+    kept = ids[args.skip_tokens : end]
+    which = f"the first {len(kept)}" if args.skip_tokens == 0 else f"{len(kept)} after the first {args.skip_tokens}"
     args.out.write_text(json.dumps({
         "tokens": kept,
-        "source": f"{source}: the first {len(kept)} of {len(ids)} tokens",
+        "source": f"{source}: {which} of {len(ids)} tokens",
         "tokenizer": "sha256:" + hashlib.sha256(tokenizer_file.read_bytes()).hexdigest(),
     }, separators=(",", ":")) + "\n")
     print(f"{args.out}: {len(kept)} of {len(ids)} tokens; the text round-trips", file=sys.stderr)
@@ -166,6 +168,7 @@ def main():
     tokens.add_argument("folder", type=pathlib.Path)
     tokens.add_argument("text", type=pathlib.Path)
     tokens.add_argument("out", type=pathlib.Path)
+    tokens.add_argument("--skip-tokens", type=int, default=0, help="leave out so many at the beginning")
     tokens.add_argument("--max-tokens", type=int, default=0, help="0: all")
     tokens.add_argument("--jsonl-field", help="concatenate this field of every line of a JSON-lines file")
     args = parser.parse_args()
