@@ -39,6 +39,7 @@ template <class F>
 void visit_members(TopKShape& s, F f) {
   f("pages", s.pages), f("selected", s.selected), f("batch", s.batch), f("num_kv_heads", s.num_kv_heads);
 }
+/// Samples of kernels before 4730489 have no `merges`: attention_merge was a launch of its own.
 template <class F>
 void visit_members(AttentionShape& s, F f) {
   f("batch", s.batch), f("num_q_heads", s.num_q_heads), f("num_kv_heads", s.num_kv_heads), f("head_dim", s.head_dim);

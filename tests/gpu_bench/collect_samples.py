@@ -29,9 +29,15 @@ def main() -> None:
                 row[key] = value
     context = document["context"]
     kept = {k: context[k] for k in context if k == "date" or k.startswith(("gpu", "cuda", "revision"))}
-    smi = subprocess.run(["nvidia-smi", "--query-gpu=" + FIELDS.replace(" ", ""), "--format=csv,noheader"],
-                         capture_output=True, text=True, check=False).stdout.strip()
-    kept["nvidia_smi_after_run"] = {"fields": FIELDS, "values": smi}
+    if len(sys.argv) > 2:  # away from the GPU: what step_bench read there right after
+        step = json.load(open(sys.argv[2]))["provenance"]
+        fields = "name, driver_version, clocks.sm, clocks.mem, clocks.max.sm (read by step_bench, next in the same call)"
+        kept["nvidia_smi_after_run"] = {"fields": fields,
+                                        "values": f"{step['device']}, {step['driver_and_clocks_mhz']}"}
+    else:
+        smi = subprocess.run(["nvidia-smi", "--query-gpu=" + FIELDS.replace(" ", ""), "--format=csv,noheader"],
+                             capture_output=True, text=True, check=False).stdout.strip()
+        kept["nvidia_smi_after_run"] = {"fields": FIELDS, "values": smi}
     lines = ",\n".join("  " + json.dumps(row) for row in rows.values())
     print('{"context": ' + json.dumps(kept) + ',\n "benchmarks": [\n' + lines + "\n ]}")
 
