@@ -1,14 +1,14 @@
 // The split-KV kernel. A block takes one sequence, one page list and one share of its tiles. Its query rows lie in
-// tiles of 16, row = s * group + head, so that the first tile holds the current query's rows and further ones those of
-// older queries. Every warp keeps one row tile's running softmax over its share of the block's tiles of keys and
-// values: "leading" warps share them for the first row tile, each with its own ring of tiles in flight; a further row
-// tile has few warps of its own, which read the same rings and pass over the tiles that its rows have seen. The warps'
-// results are merged in shared memory at the end, and those of the list's blocks in the exchange (merge_rows.cuh) or by
-// a kernel of its own (kernels/attention_merge).
+// tiles of 16, row = s * group + head: the first holds the current query's rows, further ones older queries'. Every
+// warp keeps one row tile's running softmax over its share of the block's tiles of keys and values: "leading" warps
+// share them for the first row tile, each with its own ring of tiles in flight; a further row tile has few warps of its
+// own, which read the same rings and pass over what its rows have seen. At the end the warps' results are merged in
+// shared memory (merge_warps.cuh), the blocks' in the exchange (merge_rows.cuh) or by kernels/attention_merge.
 #pragma once
 
 #include "kernels/attention/kv_tile.cuh"
 #include "kernels/attention/merge_rows.cuh"
+#include "kernels/attention/merge_warps.cuh"
 #include "kernels/attention/tile_range.cuh"
 #include "kernels/cuda/launch.h"
 
@@ -16,11 +16,6 @@ namespace retrosim::kernels::cuda {
 
 /// Warps of a block at most: what its registers, 65,536 per SM, allow.
 constexpr int max_attention_warps(int head_dim) { return head_dim <= 128 ? 12 : 8; }
-/// Warps that share a row tile at most.
-inline constexpr int kMaxSharers = 8;
-
-/// What the merge of the warps needs: [64] maxima, [warps][16] maxima and sums, [warps][16][D + 8] values.
-constexpr int merge_bytes(int warps, int head_dim) { return (64 + warps * 16 * (2 + head_dim + 8)) * 4; }
 
 /// Shared memory: [leading][stages] tiles, or the merge if that is larger | [row tiles, beyond head size 128] query
 /// fragments | entries | barriers. The merge must not touch the barriers.
@@ -35,7 +30,6 @@ __global__ void __launch_bounds__(max_attention_warps(D) * 32, 1)
   constexpr int kSteps = D / 16;
   constexpr int kOutTiles = D / 8;
   constexpr bool kQueryInRegisters = D <= 128;
-  constexpr int kValueStride = D + 8;  // floats between rows of the merge: fewer bank conflicts
   extern __shared__ char shared_raw[];
   char* shared = shared_raw + ((1024 - (shared_address(shared_raw) & 1023)) & 1023);
 
@@ -74,12 +68,7 @@ __global__ void __launch_bounds__(max_attention_warps(D) * 32, 1)
   const int query_rows = p.num_rows[sequence];
 
   const auto query_pair = [&](int row, int element) -> std::uint32_t {
-    const int s = (row * p.inverse_group) >> 16;
-    if (s >= query_rows) return 0;
-    const int head = list * p.group + row - s * p.group;
-    const std::int64_t offset =
-        ((static_cast<std::int64_t>(sequence) * p.window + s) * p.num_q_heads + head) * D + element;
-    return *reinterpret_cast<const std::uint32_t*>(static_cast<const __nv_bfloat16*>(p.q) + offset);
+    return load_query_pair(p, sequence, list, query_rows, row, D, element);
   };
   const auto query_fragment = [&](int first_row, int step, int of_lane, std::uint32_t(&a)[4]) {
 #pragma unroll
@@ -196,16 +185,7 @@ __global__ void __launch_bounds__(max_attention_warps(D) * 32, 1)
     const int slot = leader * p.stages + stage;
     const std::uint32_t tile = shared_address(shared) + slot * Tile::kBytes;
     barrier_wait(shared_address(barriers + slot), static_cast<std::uint32_t>(parity));
-    int4 entry{};
-    if (p.row_tiles == 1) {
-      entry = entries[slot];
-    } else {  // by the lane that will release the slot, so that its release orders the read before the next write
-      if (lane == 0) entry = entries[slot];
-      entry.x = __shfl_sync(0xffffffffU, entry.x, 0);
-      entry.y = __shfl_sync(0xffffffffU, entry.y, 0);
-      entry.z = __shfl_sync(0xffffffffU, entry.z, 0);
-      entry.w = __shfl_sync(0xffffffffU, entry.w, 0);
-    }
+    const int4 entry = read_entry(entries + slot, p.row_tiles > 1, lane);
 
     // Older rows that need this tile: the unseen sets nest, so they are rows 1..older.
     int older = query_rows - 1;
@@ -231,24 +211,9 @@ __global__ void __launch_bounds__(max_attention_warps(D) * 32, 1)
       for (int half = 0; half < 2; ++half) {
         const int row = row0 + (lane >> 2) + half * 8;
         const int age = (row * p.inverse_group) >> 16;
-        const int last = age < query_rows ? position - age : -1;
-        const bool sees_all = age == 0 || p.selected == nullptr;
-        const int last0 = (sees_all || entry.z < last ? last : -1) - entry.x - quad * 2;
-        const int last1 = (sees_all || entry.w < last ? last : -1) - entry.y - quad * 2;
         float* s0 = &s[0][half * 2];
         float* s1 = &s[1][half * 2];
-        if (last0 < 0) s0[0] = -INFINITY;
-        if (last0 < 1) s0[1] = -INFINITY;
-        if (last1 < 0) s1[0] = -INFINITY;
-        if (last1 < 1) s1[1] = -INFINITY;
-        if (p.sliding_window > 0) {
-          const int first0 = last - p.sliding_window + 1 - entry.x - quad * 2;
-          const int first1 = last - p.sliding_window + 1 - entry.y - quad * 2;
-          if (first0 > 0) s0[0] = -INFINITY;
-          if (first0 > 1) s0[1] = -INFINITY;
-          if (first1 > 0) s1[0] = -INFINITY;
-          if (first1 > 1) s1[1] = -INFINITY;
-        }
+        mask_scores(p, entry, age, age < query_rows ? position - age : -1, quad, s0, s1);
         float largest = fmaxf(fmaxf(s0[0], s0[1]), fmaxf(s1[0], s1[1]));
         largest = fmaxf(largest, __shfl_xor_sync(0xffffffffU, largest, 1));
         largest = fmaxf(largest, __shfl_xor_sync(0xffffffffU, largest, 2));
@@ -307,76 +272,22 @@ __global__ void __launch_bounds__(max_attention_warps(D) * 32, 1)
     }
   }
 
-  // Merge of the warps: [warps][16] maxima, then the rows' own, the sums and the values, both scaled to the row's
-  // maximum. A sum of 0 says that the warp adds nothing to the row, and has left no values.
   const int rows = min(query_rows * p.group - block_row0, p.row_tiles * 16);
   __syncthreads();
-  auto* row_maxima = reinterpret_cast<float*>(shared);
-  float* maxima = row_maxima + 64;
-  float* sums = maxima + warps * 16;
-  float* values = sums + warps * 16;
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    row_sum[half] += __shfl_xor_sync(0xffffffffU, row_sum[half], 1);
-    row_sum[half] += __shfl_xor_sync(0xffffffffU, row_sum[half], 2);
-    if (quad == 0) maxima[warp * 16 + (lane >> 2) + half * 8] = row_max[half];
-  }
-  __syncthreads();
-  const int first_warp = leads ? 0 : p.leading + (row_tile - 1) * p.following;
-  const int num_warps = leads ? p.leading : p.following;
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int row = (lane >> 2) + half * 8;
-    float largest = -INFINITY;
-#pragma unroll
-    for (int w = 0; w < kMaxSharers; ++w) {
-      if (w < num_warps) largest = fmaxf(largest, maxima[(first_warp + w) * 16 + row]);
-    }
-    const float factor = row_max[half] == -INFINITY ? 0.0F : exp2_fast(row_max[half] - largest);
-    if (quad == 0) sums[warp * 16 + row] = row_sum[half] * factor;
-    if (quad == 0 && warp == first_warp) row_maxima[row_tile * 16 + row] = largest;
-    if (row_tile * 16 + row < rows && factor > 0) {
-      Math::store(values + (warp * 16 + row) * kValueStride, out, half, quad, factor);
-    }
-  }
-  __syncthreads();
-  // Four columns of what the block has of a row.
-  const auto row_part = [&](int row, int column) {
-    const int of_tile = row / 16;
-    const int base = (of_tile == 0 ? 0 : p.leading + (of_tile - 1) * p.following) * 16 + row % 16;
-    const int count = of_tile == 0 ? p.leading : p.following;
-    float of_warp[kMaxSharers];
-    float4 of_columns[kMaxSharers];
-#pragma unroll
-    for (int w = 0; w < kMaxSharers; ++w) of_warp[w] = w < count ? sums[base + w * 16] : 0.0F;
-#pragma unroll
-    for (int w = 0; w < kMaxSharers; ++w) {
-      of_columns[w] = float4{};
-      if (of_warp[w] == 0.0F) continue;
-      of_columns[w] = *reinterpret_cast<const float4*>(values + (base + w * 16) * kValueStride + column);
-    }
-    float total = 0;
-    RowPart part;
-#pragma unroll
-    for (int w = 0; w < kMaxSharers; ++w) {
-      total += of_warp[w];
-      part.values = sum(part.values, of_columns[w]);
-    }
-    if (total == 0.0F) return part;
-    part.values = scaled(part.values, __fdividef(p.v_scale, total));
-    part.lse = (row_maxima[row] + __log2f(total)) * 0.69314718055994531F;
-    return part;
-  };
+  const BlockRows<D> block_rows{.p = p, .row_maxima = reinterpret_cast<float*>(shared), .warps = warps};
+  block_rows.template merge_warps<Kv>(rows, row_tile, leads ? 0 : p.leading + (row_tile - 1) * p.following,
+                                      leads ? p.leading : p.following, out, row_max, row_sum);
   const bool merges = p.rows_out.out != nullptr;
   if (merges && p.num_splits == 1) {
-    merge_own_rows<D>(p, sequence, list, context, query_rows, row_part);
+    merge_own_rows<D>(p, sequence, list, context, query_rows,
+                      [&](int row, int column) { return block_rows.part(row, column); });
     return;
   }
 #pragma unroll 2
   for (int i = static_cast<int>(threadIdx.x); i < rows * (D / 4); i += static_cast<int>(blockDim.x)) {
     const int row = i / (D / 4);
     const int column = (i % (D / 4)) * 4;
-    const RowPart part = row_part(row, column);
+    const RowPart part = block_rows.part(row, column);
     const int s = ((block_row0 + row) * p.inverse_group) >> 16;
     const int head = list * p.group + block_row0 + row - s * p.group;
     const std::int64_t entry =

@@ -158,4 +158,45 @@ __device__ inline int4 shuffle_visibility(const TileEntry& entry, int source) {
           __shfl_sync(0xffffffffU, entry.loaded[0], source), __shfl_sync(0xffffffffU, entry.loaded[1], source)};
 }
 
+/// A tile's entry out of shared memory. With `other_readers`, the slot is released by lane 0, which then reads for all,
+/// so that its release orders the read before the next write.
+__device__ inline int4 read_entry(const int4* from, bool other_readers, int lane) {
+  if (!other_readers) return *from;
+  int4 entry{};
+  if (lane == 0) entry = *from;
+  return {__shfl_sync(0xffffffffU, entry.x, 0), __shfl_sync(0xffffffffU, entry.y, 0),
+          __shfl_sync(0xffffffffU, entry.z, 0), __shfl_sync(0xffffffffU, entry.w, 0)};
+}
+
+/// Two neighbouring bf16 elements of a list's query row, 0 for rows that do not exist.
+__device__ inline std::uint32_t load_query_pair(const AttentionKernelParams& p, int sequence, int list, int query_rows,
+                                                int row, int head_dim, int element) {
+  const int age = (row * p.inverse_group) >> 16;
+  if (age >= query_rows) return 0;
+  const int head = list * p.group + row - age * p.group;
+  const std::int64_t offset =
+      ((static_cast<std::int64_t>(sequence) * p.window + age) * p.num_q_heads + head) * head_dim + element;
+  return *reinterpret_cast<const std::uint32_t*>(static_cast<const __nv_bfloat16*>(p.q) + offset);
+}
+
+/// Hides from the row at position `last` what it must not see: two tokens of each half of a tile, lane's quad at 2
+/// quad.
+__device__ inline void mask_scores(const AttentionKernelParams& p, const int4& entry, int age, int last, int quad,
+                                   float* s0, float* s1) {
+  const bool sees_all = age == 0 || p.selected == nullptr;
+  const int last0 = (sees_all || entry.z < last ? last : -1) - entry.x - quad * 2;
+  const int last1 = (sees_all || entry.w < last ? last : -1) - entry.y - quad * 2;
+  if (last0 < 0) s0[0] = -INFINITY;
+  if (last0 < 1) s0[1] = -INFINITY;
+  if (last1 < 0) s1[0] = -INFINITY;
+  if (last1 < 1) s1[1] = -INFINITY;
+  if (p.sliding_window == 0) return;
+  const int first0 = last - p.sliding_window + 1 - entry.x - quad * 2;
+  const int first1 = last - p.sliding_window + 1 - entry.y - quad * 2;
+  if (first0 > 0) s0[0] = -INFINITY;
+  if (first0 > 1) s0[1] = -INFINITY;
+  if (first1 > 0) s1[0] = -INFINITY;
+  if (first1 > 1) s1[1] = -INFINITY;
+}
+
 }  // namespace retrosim::kernels::cuda
