@@ -23,6 +23,7 @@ void add_trace_record(CLI::App& trace);
 void add_trace_compare(CLI::App& trace);
 void add_trace_info(CLI::App& trace);
 void add_trace_stats(CLI::App& trace);
+void add_trace_synthesize(CLI::App& trace);
 void add_fidelity(CLI::App& app);
 void add_calibrate(CLI::App& app);
 void add_calibrate_vllm_layers(CLI::App& calibrate);

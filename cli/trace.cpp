@@ -9,6 +9,7 @@ void add_trace(CLI::App& app) {
   add_trace_info(*trace);
   add_trace_compare(*trace);
   add_trace_stats(*trace);
+  add_trace_synthesize(*trace);
 }
 
 }  // namespace retrosim::cli

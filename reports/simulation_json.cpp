@@ -115,9 +115,14 @@ Json memory_json(const GpuMemoryUse& memory) {
 Json mapping_json(const SimulationRun& run) {
   if (!run.trace) return {{"used", false}, {"why", "the pages of this policy do not depend on scores"}};
   const TraceMapping& mapping = run.trace->mapping;
-  return {{"used", true},           {"exact", mapping.exact},     {"layers", mapping.layers},
-          {"heads", mapping.heads}, {"context", mapping.context}, {"page_size", mapping.page_size},
-          {"batch", mapping.batch}};
+  return {{"used", true},
+          {"exact", mapping.exact},
+          {"layers", mapping.layers},
+          {"heads", mapping.heads},
+          {"context", mapping.context},
+          {"page_size", mapping.page_size},
+          {"batch", mapping.batch},
+          {"synthetic", mapping.synthetic.empty() ? Json(nullptr) : Json(mapping.synthetic)}};
 }
 
 /// How the selected sets come about, and what a window can find in them.

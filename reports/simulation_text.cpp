@@ -27,7 +27,8 @@ std::string heading(const SimulationRun& run) {
 std::string trace_lines(const SimulationRun& run) {
   if (!run.trace) return "";
   const TraceMapping& mapping = run.trace->mapping;
-  std::string text = "trace: " + trace_label(run.resolved) + (mapping.exact ? ", of this very shape" : "") + "\n";
+  std::string text = "trace: " + trace_label(run.resolved) + (mapping.exact ? ", of this very shape" : "") +
+                     (mapping.synthetic.empty() ? "" : " (" + mapping.synthetic + ")") + "\n";
   if (mapping.exact) return text;
   for (const auto& [what, rule] : {std::pair{"layers", mapping.layers},
                                    {"heads", mapping.heads},

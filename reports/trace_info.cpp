@@ -31,6 +31,7 @@ std::string trace_info_text(const TraceReader& trace) {
   };
   line("file", trace.origin() + ", " + format_bytes(static_cast<double>(trace.file_bytes())) +
                    (trace.truncated() ? ", cut off" : ", whole"));
+  line("synthetic", header.synthetic);
   line("model", header.model_name);
   line("layers recorded", layers_text(header));
   line("heads", std::to_string(header.num_q_heads) + " query, " + std::to_string(header.num_kv_heads) + " KV, size " +

@@ -190,6 +190,7 @@ TraceMapping describe(const TraceReader& trace, const DecodeConfig& config, cons
   auto number = [](std::int64_t value) { return std::to_string(value); };
   TraceMapping mapping;
   mapping.exact = exact;
+  mapping.synthetic = header.synthetic;
   const bool same_layers = header.num_layers == config.llm.num_layers &&
                            static_cast<int>(header.recorded_layers.size()) == header.num_layers;
   mapping.layers = same_layers

@@ -19,6 +19,7 @@ struct TraceMapping {
   std::string context;
   std::string page_size;
   std::string batch;
+  std::string synthetic = {};  // the header's label where the trace was not recorded, else empty
 };
 
 struct TraceDemand {

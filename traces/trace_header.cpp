@@ -41,6 +41,7 @@ nlohmann::ordered_json to_json(const TraceHeader& header) {
   json["first_position"] = header.first_position;
   json["workload"] = header.workload;
   json["mass_scale"] = header.mass_scale;
+  if (!header.synthetic.empty()) json["synthetic"] = header.synthetic;
   return json;
 }
 
@@ -73,6 +74,7 @@ TraceHeader parse_trace_header(std::string_view json_text, const std::string& or
   header.first_position = reader.integer("first_position", 0, header.num_tokens - 1);
   header.workload = reader.string("workload");
   header.mass_scale = reader.string("mass_scale");
+  header.synthetic = reader.string_or("synthetic", "");
   reader.finish();
 
   if (!MassScale::knows(header.mass_scale)) {

@@ -38,6 +38,8 @@ struct TraceHeader {
   std::int64_t first_position = 0;  // position, from 0, of the first recorded step's query; steps follow one by one
   std::string workload;             // one sentence: what text this is
   std::string mass_scale = std::string(kMassScaleName);  // quantisation of attention mass, see mass_scale.h
+  // Empty for a recorded trace; of a synthetic one how far it was tested (synthesis/held_out.h), never to be hidden.
+  std::string synthetic = {};
 
   /// Pages of the context when the query stands at `position`.
   std::int64_t num_pages(std::int64_t position) const { return position / page_size + 1; }

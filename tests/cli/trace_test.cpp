@@ -129,5 +129,33 @@ TEST(TraceStats, LeavesTablesAndCharts) {
   }
 }
 
+// The label goes with the trace: info and simulate repeat it.
+TEST(TraceSynthesize, LabelsWhatItWritesAndEveryReaderShowsIt) {
+  const TemporaryFolder folder;
+  const std::string recorded = (folder / "r.rtrace").string();
+  const std::string out = (folder / "s.rtrace").string();
+  write_trace(recorded, {.turn_pages = 1});
+  const json answer =
+      run("trace synthesize --from " + recorded + " --holdout --context 2048 --steps 40 --out " + out + " --json")
+          .json();
+  EXPECT_EQ(answer.at("schema"), "retrosim.trace_synthesize/1");
+  EXPECT_EQ(answer.at("inputs").at("steps"), 40);
+  EXPECT_EQ(answer.at("held_out").at(0).at("unseen_steps"), 48);
+  const std::string label = answer.at("label");
+  const bool within = answer.at("held_out").at(0).at("worst_gap").get<double>() <= 0.05;
+  EXPECT_THAT(label, ::testing::StartsWith(within ? "synthetic, within 5 %" : "synthetic, not within 5 %"));
+  EXPECT_FALSE(std::filesystem::exists(out + ".held-out"));
+  EXPECT_EQ(run("trace info " + out + " --json").json().at("header").at("synthetic"), label);
+  EXPECT_THAT(run("trace info " + out).out, ::testing::HasSubstr(label));
+  const std::string simulate =
+      "simulate --llm llama-3.1-8b --gpu h100-sxm --policy quest --context 2048 --trace " + out;
+  EXPECT_EQ(run(simulate + " --json").json().at("trace_mapping").at("synthetic"), label);
+  EXPECT_THAT(run(simulate).out, ::testing::HasSubstr(label));
+  EXPECT_FALSE(run("trace info " + recorded + " --json").json().at("header").contains("synthetic"));
+  expect_refused("trace synthesize --from " + out + " --out " + recorded + "2", "synthetic");
+  expect_refused("trace synthesize --from " + recorded + " --context 100 --out " + out, "--context");
+  expect_refused("trace synthesize --from " + recorded + " --out /nowhere/x.rtrace", "--out");
+}
+
 }  // namespace
 }  // namespace retrosim::test
