@@ -73,6 +73,41 @@ def size_goal() -> dict:
             "note": "the bundled samples were written before the coarser mass scale and stay at 1.36 and 1.38"}
 
 
+def decode_goal() -> dict:
+    runs = json.loads((SAMPLES / "traces" / "decode.json").read_text())["benchmarks"]
+    median = next(run for run in runs if run["name"] == "decode_median")
+    value = median["raw_bytes_per_s"] / 1e6
+    goal = {"id": "decode_MB_per_s", "target": 400, "comparison": ">=", "value": round(value, 1), "unit": "MB/s",
+            "measured_on": "one of 2 shared CPU cores, busy; CPU time; the full recording of the novel, 450 to 512 pages",
+            "command": "RETROSIM_TRACE=smollm2-135m-pride-full.rtrace build/tests/traces_replay_bench --benchmark_filter=decode --benchmark_repetitions=5 "
+                       "--benchmark_format=json",
+            "samples": "reports/published/samples/traces/decode.json"}
+    if value < 400:
+        goal["why"] = ("each entry takes its page out of the reference list by moving the better part of it; not optimised further; "
+                       "the raw columns hold 3 bytes per entry, so this is %.0f million entries per second" % (value / 3))
+    return goal
+
+
+def synthesis_goal() -> dict:
+    tests = json.loads((SAMPLES / "traces" / "synthesis-gaps.json").read_text())["tests"]
+    worst = max(tests, key=lambda test: test["worst_gap"])
+    row = max(worst["statistics"], key=lambda statistic: statistic["gap"])
+    within = sum(test["worst_gap"] <= 0.05 for test in tests)
+    goal = {"id": "synth_worst_gap", "target": 0.05, "comparison": "<=", "value": round(worst["worst_gap"], 4),
+            "unit": "ratio", "measured_on": f"worst of {len(tests)} held-out tests (trace, seed) over "
+                                            f"{len({test['file'] for test in tests})} traces (seeds 1 and 2 of the full recording); {within} are within 0.05",
+            "command": "python3 tests/bench/synthesis_gaps.py --retrosim build/retrosim --out gaps.json "
+                       "traces/samples/*.rtrace smollm2-135m-pride-full.rtrace",
+            "samples": "reports/published/samples/traces/synthesis-gaps.json"}
+    if worst["worst_gap"] > 0.05:
+        first = {test["file"]: test["worst_gap"] for test in tests if test["seed"] == 1}
+        goal["why"] = (f"{worst['file']}, seed {worst['seed']}: {row['statistic']}. At the default seed: " +
+                       ", ".join(f"{name} {gap:.3f}" for name, gap in first.items()) +
+                       ". The recorded halves themselves differ by up to 0.034 (mean age, novel, all layers), and half a sample "
+                       "is 96 steps. Four ways of joining blocks were compared on these very traces, unseen halves included.")
+    return goal
+
+
 def not_measured(name: str, target: float, comparison: str, unit: str, why: str) -> dict:
     return {"id": name, "target": target, "comparison": comparison, "value": None, "unit": unit, "measured_on": None,
             "command": None, "samples": None, "why": why}
@@ -80,19 +115,19 @@ def not_measured(name: str, target: float, comparison: str, unit: str, why: str)
 
 def main() -> None:
     goals = [size_goal(),
-             not_measured("decode_MB_per_s", 400, ">=", "MB/s", "traces_replay_bench counts it; no run is committed"),
+             decode_goal(),
              not_measured("stream_rss_MB", 500, "<=", "MB", "a replay of a 10 GB trace was not run to its end"),
              kill_goal(),
              not_measured("fuzz_executions", 1e7, ">=", "executions", "the corpus runs in every build; no long run was made"),
              not_measured("gpu_record_speedup", 10, ">=", "ratio", "no figure yet"),
              fidelity_goal(2, 0.90), fidelity_goal(8, 0.75),
-             not_measured("synth_worst_gap", 0.05, "<=", "ratio", "synthesis is not built")]
+             synthesis_goal()]
     file = PUBLISHED / "goals" / "traces.json"
     kept = {goal["id"]: goal for goal in json.loads(file.read_text())} if file.exists() else {}
     for i, goal in enumerate(goals):  # a figure that another script recorded stays
         if goal["value"] is None and kept.get(goal["id"], {}).get("value") is not None:
             goals[i] = kept[goal["id"]]
-    file.write_text(json.dumps(goals, indent=2) + "\n")
+    file.write_text(json.dumps(goals, indent=1) + "\n")
 
 
 if __name__ == "__main__":

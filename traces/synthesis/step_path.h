@@ -1,7 +1,7 @@
 // Which recorded steps lend their factors and residuals to synthetic ones: blocks that follow the recorded order, so
-// that drift and bursts take their recorded course, joined where the page being filled is as full. Residuals go with
-// the factors, except where a recorded step comes again within kNoRepeatSteps: then they are those of a path of their
-// own, so that no ranking repeats exactly.
+// that drift and bursts take their recorded course, joined where the page being filled is as full. Factors and
+// residuals take paths of their own: they are uncorrelated, and where one comes by a recorded step again the other does
+// not.
 #pragma once
 
 #include <cstdint>
@@ -10,11 +10,9 @@
 
 namespace retrosim {
 
-inline constexpr std::int64_t kNoRepeatSteps = 64;
-
 struct StepPath {
   std::vector<std::int32_t> factor;    // [steps], a recorded step
-  std::vector<std::int32_t> residual;  // [steps], mostly the same
+  std::vector<std::int32_t> residual;  // [steps], of a path of its own
 };
 
 struct StepPathShape {
@@ -25,10 +23,9 @@ struct StepPathShape {
   std::int64_t page_size = 0;
 };
 
-/// Blocks of half to one and a half times min(128, recorded_steps / 2) steps. The next one begins where the last one
-/// ended or up to half that many steps later, in whole pages: neighbouring blocks come from neighbouring text, and none
-/// repeats what was just there. Where the recording ends, it begins anywhere in its first half. Throws
-/// std::invalid_argument for fewer than 3 pages of recorded steps.
+/// Blocks of half to one and a half times min(128, recorded_steps / 2) steps. The next one begins up to half that many
+/// steps before or after where the last one ended, in whole pages, so that neighbouring blocks come from neighbouring
+/// text; where the recording ends, anywhere. Throws std::invalid_argument for fewer than 3 pages of recorded steps.
 StepPath make_step_path(const StepPathShape& shape, std::uint64_t seed);
 
 }  // namespace retrosim
