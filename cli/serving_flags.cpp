@@ -1,8 +1,18 @@
 #include "cli/serving_flags.h"
 
 #include "cli/command.h"
+#include "sim/workload/presets.h"
 
 namespace retrosim::cli {
+namespace {
+
+std::string preset_names() {
+  std::string names;
+  for (const WorkloadPreset& preset : workload_presets()) names.append(names.empty() ? "" : ", ").append(preset.name);
+  return names;
+}
+
+}  // namespace
 
 void add_target_flags(CLI::App& command, ServingRequest& request) {
   SimulationRequest& simulation = request.simulation;
@@ -13,6 +23,15 @@ void add_target_flags(CLI::App& command, ServingRequest& request) {
   add_gpu_flags(*target, simulation);
   target->add_option("--kv-cache-dtype", simulation.kv_cache_dtype, "auto, bfloat16, float16, fp8, int8, int4")
       ->capture_default_str();
+}
+
+void add_scheduler_flags(CLI::App& command, ServingRequest& request) {
+  CLI::App* scheduler = command.add_option_group("Scheduler");
+  scheduler->add_flag("--enable-prefix-caching,!--no-enable-prefix-caching", request.enable_prefix_caching,
+                      "Keep the KV of ended sequences for prompts with the same beginning, as long as nobody needs the "
+                      "blocks");
+  scheduler->add_flag("--async-scheduling,!--no-async-scheduling", request.async_scheduling,
+                      "Schedule each step while the one before runs, as vLLM does by default from v0.14 on");
 }
 
 void add_engine_memory_flags(CLI::App& command, ServingRequest& request) {
@@ -43,7 +62,10 @@ void add_serving_flags(CLI::App& command, ServingRequest& request) {
   target->add_option("--tensor-parallel-size", simulation.tensor_parallel_size, "GPUs of one replica")
       ->capture_default_str();
   target->add_option("--replicas", request.replicas, "Replicas behind one router")->capture_default_str();
-  target->add_option("--routing", request.routing, "least-loaded (queued and running requests) or round-robin")
+  target
+      ->add_option("--routing", request.routing,
+                   "least-loaded (queued and running requests), round-robin, session-affinity (later turns where the "
+                   "first went) or prefix-aware (longest cached prefix)")
       ->capture_default_str();
 
   CLI::App* policy = group("Policy");
@@ -66,15 +88,27 @@ void add_serving_flags(CLI::App& command, ServingRequest& request) {
   WorkloadRequest& load = request.workload;
   workload
       ->add_option("--workload", load.workload,
-                   "Lengths: azure-conv, azure-code, sharegpt, alpaca; or a trace file (three-column, Azure or "
-                   "BurstGPT CSV, Mooncake or ShareGPT-like JSON lines)")
+                   "Lengths: " + preset_names() +
+                       "; or a trace file (three-column, Azure or BurstGPT CSV, Mooncake or ShareGPT-like JSON lines)")
       ->capture_default_str();
   workload->add_option("--input-len", load.input_len,
-                       "Prompt lengths: N, uniform:LOW:HIGH, exponential:MEAN, lognormal:MEDIAN:SIGMA [,MIN,MAX]");
+                       "Prompt lengths: N, uniform:LOW:HIGH, exponential:MEAN, lognormal:MEDIAN:SIGMA, "
+                       "normal:MEAN:DEVIATION, quantiles:0=N:P=N:...:1=N [,MIN,MAX]");
   workload->add_option("--output-len", load.output_len, "Output lengths, likewise");
   workload->add_option("--num-requests", load.num_requests, "Requests [1000; of a trace file all]");
   workload->add_option("--request-rate", load.request_rate, "Requests per second [1; of a trace file its own]");
   workload->add_option("--arrival-cv", load.arrival_cv, "Coefficient of variation of the gaps; 1: Poisson, else gamma")
+      ->capture_default_str();
+  workload->add_option("--arrivals", load.arrivals,
+                       "Published arrivals of a preset: its rate, unless --request-rate is given, and burstiness");
+  workload->add_option("--turns", load.turns,
+                       "Turns of a session, a distribution like --input-len, which then are a turn's new tokens "
+                       "behind all that was said before [single requests]");
+  workload->add_option("--think-time-ms", load.think_time_ms,
+                       "From an answer to the session's next turn, a distribution [exponential:30000]");
+  workload
+      ->add_option("--shared-prefix-len", load.shared_prefix_len,
+                   "Tokens that begin every session's prompts (a system prompt)")
       ->capture_default_str();
   workload
       ->add_option("--max-concurrency", load.max_concurrency,
@@ -88,6 +122,7 @@ void add_serving_flags(CLI::App& command, ServingRequest& request) {
       ->capture_default_str();
   engine->add_option("--max-model-len", request.max_model_len, "Longest sequence, tokens; 0: the model's")
       ->capture_default_str();
+  add_scheduler_flags(command, request);
   add_engine_memory_flags(command, request);
   engine->add_flag("--exact-steps", request.exact_steps, "Simulate the step graph of every step (slow)");
 

@@ -32,7 +32,12 @@ void add_requests(CLI::App& validate) {
   auto options = std::make_shared<Options>();
   CLI::App* command = validate.add_subcommand(
       "requests", "A live server, request by request: arrivals and lengths from the table, latencies against it");
+  // The defaults of vLLM from v0.14 on.
+  options->request.async_scheduling = true;
+  options->request.enable_prefix_caching = true;
+  command->footer("The defaults are vLLM's: asynchronous scheduling and prefix caching are on (--no-...: off).");
   add_target_flags(*command, options->request);
+  add_scheduler_flags(*command, options->request);
   add_engine_memory_flags(*command, options->request);
   add_output(*command, *options);
   command->callback([options] {

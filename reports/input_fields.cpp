@@ -8,6 +8,7 @@
 
 #include "model/error.h"
 #include "reports/policy_flags.h"
+#include "sim/workload/presets.h"
 
 namespace retrosim {
 namespace {
@@ -176,6 +177,16 @@ std::vector<InputField> serving_fields() {
       number(
           "max_model_len", serve, [](Request & r) -> auto& { return r.max_model_len; }, 0, kMaxTokens),
       flag(
+          "async_scheduling", serve, [](Request & r) -> auto& { return r.async_scheduling; }),
+      flag(
+          "enable_prefix_caching", serve, [](Request & r) -> auto& { return r.enable_prefix_caching; }),
+      length(
+          "turns", serve, [](Request & r) -> auto& { return r.workload.turns; }),
+      length(
+          "think_time_ms", serve, [](Request & r) -> auto& { return r.workload.think_time_ms; }),
+      number(
+          "shared_prefix_len", serve, [](Request & r) -> auto& { return r.workload.shared_prefix_len; }, 0, kMaxTokens),
+      flag(
           "admit_partial_prompts", serve, [](Request & r) -> auto& { return r.admit_partial_prompts; }),
       number(
           "gpu_memory_utilization", serve, [](Request & r) -> auto& { return r.gpu_memory_utilization; }, 1e-6, 1),
@@ -204,6 +215,11 @@ std::vector<InputField> serving_fields() {
           "request_rate", serve, [](Request & r) -> auto& { return r.workload.request_rate; }, 1e-6, 1e9),
       number(
           "arrival_cv", serve, [](Request & r) -> auto& { return r.workload.arrival_cv; }, 0.01, 100),
+      text(
+          "arrivals", serve, [](Request & r) -> auto& { return r.workload.arrivals; },
+          [](auto& name) {
+            if (!name.empty()) find_workload_preset(name, "arrivals");
+          }),
       number(
           "max_concurrency", serve, [](Request & r) -> auto& { return r.workload.max_concurrency; }, 0, 1e6),
       number(

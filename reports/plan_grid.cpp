@@ -154,7 +154,10 @@ class PlanGrid {
       simulation.steps = kReplaySteps;
       simulation.trace = request_.base.simulation.trace;
       simulation.uses_trace = true;
-      if (!trace_) trace_ = open_trace(simulation);
+      if (!trace_) {
+        trace_ = open_trace(simulation);
+        trace_->keep_decoded(kKeptTraceBytes);
+      }
       share->second = replayed_share_of(simulation, *trace_);
     }
     if (decode.window > 1) candidate.config.unseen = share->second.unseen;

@@ -6,6 +6,7 @@
 #include "model/error.h"
 #include "reports/policy_flags.h"
 #include "reports/simulation_run.h"
+#include "sim/workload/presets.h"
 #include "sim/workload/synthetic.h"
 #include "sim/workload/trace_file.h"
 
@@ -13,12 +14,20 @@ namespace retrosim {
 namespace {
 
 constexpr std::int64_t kDefaultRequests = 1000;
+constexpr std::int64_t kMostPrefixTokens = 1 << 24;
+constexpr const char* kDefaultThinkTime = "exponential:30000";
 
 Workload trace_workload(const WorkloadRequest& request) {
   if (!request.input_len.empty() || !request.output_len.empty()) {
     refuse_without_effect("--input-len and --output-len", "with a trace file, which has its own lengths");
   }
   if (request.arrival_cv != 1) refuse_without_effect("--arrival-cv", "with a trace file, which has its own arrivals");
+  if (!request.arrivals.empty()) refuse_without_effect("--arrivals", "with a trace file, which has its own arrivals");
+  for (const auto& [given, flag] : {std::pair{!request.turns.empty(), "--turns"},
+                                    {!request.think_time_ms.empty(), "--think-time-ms"},
+                                    {request.shared_prefix_len != 0, "--shared-prefix-len"}}) {
+    if (given) refuse_without_effect(flag, "with a trace file, whose requests are its own");
+  }
   Workload workload = load_workload(request.workload);
   if (request.num_requests) {
     if (*request.num_requests < 1) {
@@ -41,6 +50,24 @@ Workload trace_workload(const WorkloadRequest& request) {
   return workload;
 }
 
+ArrivalProcess arrivals_of(const WorkloadRequest& request) {
+  ArrivalProcess process{.kind = request.arrival_cv == 1 ? ArrivalKind::poisson : ArrivalKind::gamma,
+                         .requests_per_s = request.request_rate.value_or(1),
+                         .cv = request.arrival_cv};
+  if (request.max_concurrency > 0) process.kind = ArrivalKind::all_at_once;
+  if (request.arrivals.empty()) return process;
+  const WorkloadPreset& preset = find_workload_preset(request.arrivals, "--arrivals");
+  if (preset.arrival_cv == 0) {
+    throw InputError("", "--arrivals", request.arrivals, "a preset whose gaps between arrivals are published");
+  }
+  if (request.arrival_cv != 1) refuse_without_effect("--arrival-cv", "with --arrivals, which has its own");
+  if (request.max_concurrency > 0) refuse_without_effect("--arrivals", "with --max-concurrency");
+  if (!request.request_rate && preset.requests_per_s > 0) process.requests_per_s = preset.requests_per_s;
+  process.kind = preset.arrival_cv == 1 ? ArrivalKind::poisson : ArrivalKind::gamma;
+  process.cv = preset.arrival_cv;
+  return process;
+}
+
 double mean_context(const Workload& workload) {
   double sum = 0;
   for (const Request& request : workload.requests) sum += request.input_tokens + 0.5 * request.output_tokens;
@@ -54,17 +81,27 @@ Workload resolve_workload(const WorkloadRequest& request) {
   LengthDistribution input;
   LengthDistribution output;
   if (request.input_len.empty() || request.output_len.empty()) {
-    const LengthPreset& preset = find_length_preset(request.workload);
+    const WorkloadPreset& preset = find_workload_preset(request.workload, "workload");
     input = preset.input;
     output = preset.output;
   }
   if (!request.input_len.empty()) input = parse_length(request.input_len, "--input-len");
   if (!request.output_len.empty()) output = parse_length(request.output_len, "--output-len");
-  ArrivalProcess arrivals{.kind = request.arrival_cv == 1 ? ArrivalKind::poisson : ArrivalKind::gamma,
-                          .requests_per_s = request.request_rate.value_or(1),
-                          .cv = request.arrival_cv};
-  if (request.max_concurrency > 0) arrivals.kind = ArrivalKind::all_at_once;
-  return synthetic_workload(arrivals, input, output, request.num_requests.value_or(kDefaultRequests), request.seed);
+  const std::int64_t count = request.num_requests.value_or(kDefaultRequests);
+  if (request.turns.empty()) {
+    if (!request.think_time_ms.empty()) refuse_without_effect("--think-time-ms", "without --turns");
+    if (request.shared_prefix_len != 0) refuse_without_effect("--shared-prefix-len", "without --turns");
+    return synthetic_workload(arrivals_of(request), input, output, count, request.seed);
+  }
+  if (request.shared_prefix_len < 0 || request.shared_prefix_len > kMostPrefixTokens) {
+    throw InputError("", "--shared-prefix-len", std::to_string(request.shared_prefix_len), "tokens in [0, 16777216]");
+  }
+  const std::string think = request.think_time_ms.empty() ? kDefaultThinkTime : request.think_time_ms;
+  return synthetic_sessions(arrivals_of(request), input, output,
+                            {.turns = parse_length(request.turns, "--turns"),
+                             .think_ms = parse_length(think, "--think-time-ms"),
+                             .shared_prefix_tokens = static_cast<std::int32_t>(request.shared_prefix_len)},
+                            count, request.seed);
 }
 
 ReplayedShare replayed_share_of(const ResolvedSimulation& simulation) {
@@ -119,6 +156,8 @@ ResolvedServing resolve(const ServingRequest& request) {
   config.max_num_seqs = request.max_num_seqs;
   config.max_num_batched_tokens = request.max_num_batched_tokens;
   config.max_model_len = request.max_model_len;
+  config.async_scheduling = request.async_scheduling;
+  config.prefix_caching = request.enable_prefix_caching;
   config.reserve_full_prompt = !request.admit_partial_prompts;
   config.gpu_memory_utilization = request.gpu_memory_utilization;
   config.activation_bytes = request.activation_bytes;

@@ -20,6 +20,10 @@ struct WorkloadRequest {
   std::optional<std::int64_t> num_requests;  // default 1000, of a trace file all
   std::optional<double> request_rate;        // requests/s; default 1, of a trace file its own
   double arrival_cv = 1;                     // 1: Poisson; else gamma
+  std::string arrivals;                      // a preset whose published rate and burstiness are taken; empty: none
+  std::string turns;                         // distribution of a session's turns; empty: single requests
+  std::string think_time_ms;                 // distribution; default exponential:30000
+  std::int64_t shared_prefix_len = 0;        // tokens that begin every session's prompts
   std::int64_t max_concurrency = 0;          // closed loop; 0: open
   std::uint64_t seed = 0;
 };
@@ -35,6 +39,8 @@ struct ServingRequest {
   std::int64_t max_num_batched_tokens = 2048;
   std::int64_t max_model_len = 0;
   bool admit_partial_prompts = false;
+  bool async_scheduling = false;
+  bool enable_prefix_caching = false;
   double gpu_memory_utilization = 0.9;
   std::optional<std::int64_t> activation_bytes;
   std::int64_t runtime_bytes = ServingConfig{}.runtime_bytes;

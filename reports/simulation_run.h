@@ -49,6 +49,8 @@ SimulationRun run_simulation(const ResolvedSimulation& resolved, const TraceRead
 
 /// The trace that --trace names, every chunk of it checked, or the bundled sample; null when the policy needs none.
 /// Throws InputError.
+/// Decoded layers that the reader of a trace replayed many times keeps.
+inline constexpr std::size_t kKeptTraceBytes = 256u << 20;
 std::unique_ptr<TraceReader> open_trace(const ResolvedSimulation& resolved);
 
 /// The trace in words: its path, or "bundled sample <name>".

@@ -8,6 +8,7 @@
 #include "model/error.h"
 #include "reports/serving_json.h"
 #include "reports/simulation_json.h"
+#include "reports/simulation_run.h"
 #include "sim/mean_demand.h"
 #include "sim/simulate.h"
 
@@ -32,6 +33,7 @@ Json serving_figures(const ServingOutcome& outcome) {
   Json figures = serving_metrics_json(outcome.metrics);
   figures["finished"] = outcome.metrics.finished;
   figures["rejected"] = outcome.metrics.rejected_too_long + outcome.metrics.rejected_too_big;
+  figures["prefix_cache_hit_rate"] = outcome.metrics.prefix_cache_hit_rate;
   figures["preemptions"] = outcome.run.totals.preemptions;
   figures["max_running_sequences"] = outcome.run.totals.max_running;
   figures["kv_block_bytes"] = outcome.run.memory.block;
@@ -94,7 +96,9 @@ std::shared_ptr<const TraceReader> SweepLibrary::trace(const std::string& name) 
     ResolvedSimulation simulation;
     simulation.trace = name;
     simulation.uses_trace = true;
-    reader = open_trace(simulation);
+    std::unique_ptr<TraceReader> opened = open_trace(simulation);
+    opened->keep_decoded(kKeptTraceBytes);
+    reader = std::move(opened);
   }
   return reader;
 }

@@ -86,10 +86,10 @@ SlotDemand replay_slot(const TraceReader& trace, int slot, const Policy& policy,
                                   HeadReplay(policy, trace.header().page_size, window, true));
   const std::int64_t begin = plan.first - (window - 1);
   const std::int64_t end = plan.first + plan.count;
-  LayerColumns columns;
+  LayerColumns scratch;
   for (std::int64_t chunk = trace.chunk_of_step(begin); chunk < trace.num_chunks(); ++chunk) {
     if (trace.chunk(chunk).first_step >= end) break;
-    trace.read_layer(chunk, slot, columns);
+    const LayerColumns& columns = trace.layer(chunk, slot, scratch);
     for (int head = 0; head < heads; ++head) {
       for (std::int64_t s = 0; s < columns.num_steps(); ++s) {
         const std::int64_t step = columns.first_step() + s;

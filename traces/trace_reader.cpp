@@ -9,6 +9,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <map>
+#include <mutex>
+#include <utility>
 
 #include "model/error.h"
 #include "traces/trace_layout.h"
@@ -193,6 +196,43 @@ void TraceReader::verify() const {
     for (int slot = 0; slot < static_cast<int>(header_.recorded_layers.size()); ++slot)
       load_block(index, slot, compressed);
   }
+}
+
+struct TraceReader::KeptLayers {
+  std::mutex mutex;
+  std::map<std::pair<std::int64_t, int>, std::unique_ptr<const LayerColumns>> layers;  // by chunk and slot
+  std::size_t bytes = 0;
+  std::size_t most_bytes = 0;
+};
+
+void TraceReader::keep_decoded(std::size_t bytes) {
+  if (!kept_) kept_ = std::make_unique<KeptLayers>();
+  kept_->most_bytes = bytes;
+}
+
+const LayerColumns& TraceReader::layer(std::int64_t chunk, int slot, LayerColumns& scratch) const {
+  if (kept_) {
+    const std::lock_guard lock(kept_->mutex);
+    const auto found = kept_->layers.find({chunk, slot});
+    if (found != kept_->layers.end()) return *found->second;
+  }
+  read_layer(chunk, slot, scratch);
+  if (!kept_) return scratch;
+  const std::size_t bytes = scratch.decoded_bytes();
+  const std::lock_guard lock(kept_->mutex);
+  if (kept_->bytes + bytes > kept_->most_bytes) return scratch;
+  auto copy = std::make_unique<LayerColumns>();
+  copy->first_step_ = scratch.first_step_;
+  copy->first_position_ = scratch.first_position_;
+  copy->page_size_ = scratch.page_size_;
+  copy->num_kv_heads_ = scratch.num_kv_heads_;
+  copy->begin_ = scratch.begin_;
+  copy->pages_ = scratch.pages_;
+  copy->mass_ = scratch.mass_;
+  copy->rest_ = scratch.rest_;
+  const auto [kept, fresh] = kept_->layers.try_emplace({chunk, slot}, std::move(copy));
+  if (fresh) kept_->bytes += bytes;  // else another thread was faster
+  return *kept->second;
 }
 
 void TraceReader::read_layer(std::int64_t chunk_index, int slot, LayerColumns& out) const {

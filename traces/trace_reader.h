@@ -36,6 +36,10 @@ class LayerColumns {
 
  private:
   friend class TraceReader;
+  std::size_t decoded_bytes() const {
+    return pages_.size() * sizeof(PageId) + (mass_.size() + rest_.size()) * sizeof(float) +
+           begin_.size() * sizeof(std::size_t);
+  }
 
   std::int64_t first_step_ = 0;
   std::int64_t first_position_ = 0;  // of first_step_
@@ -94,6 +98,13 @@ class TraceReader {
   /// Throws InputError when the block's bytes are not those that were written.
   void read_layer(std::int64_t chunk, int slot, LayerColumns& out) const;
 
+  /// From now on decoded layers are kept, up to `bytes` of them, for those who replay the same steps again and again.
+  /// Not to be called while others read.
+  void keep_decoded(std::size_t bytes);
+  /// Like read_layer, decoding nothing where the layer was kept. The reference is valid until the next read into
+  /// `scratch`.
+  const LayerColumns& layer(std::int64_t chunk, int slot, LayerColumns& scratch) const;
+
   /// Compares every block with its checksum. Throws InputError for the first that differs.
   void verify() const;
 
@@ -113,6 +124,8 @@ class TraceReader {
   std::vector<Chunk> chunks_;
   std::int64_t num_steps_ = 0;
   bool truncated_ = false;
+  struct KeptLayers;
+  std::unique_ptr<KeptLayers> kept_;  // null: none
 };
 
 }  // namespace retrosim

@@ -14,6 +14,7 @@ constexpr double kHighestRate = 1e6;  // requests/s
 Workload at_rate(const Workload& workload, double requests_per_s) {
   Workload scaled = workload;
   for (Request& request : scaled.requests) {
+    if (request.previous >= 0) continue;  // a think time
     request.arrival = static_cast<TimePs>(std::llround(static_cast<double>(request.arrival) / requests_per_s));
   }
   return scaled;

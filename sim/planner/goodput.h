@@ -42,7 +42,8 @@ struct Goodput {
 
 /// Bisection on the arrival rate of one replica. `workload` gives lengths and arrivals at 1 request/s; at rate r the
 /// same requests come r times as fast (common random numbers), so that configurations are compared on the same
-/// requests. Throws InfeasibleError when the model leaves no memory for KV blocks.
+/// requests; of sessions only the first turns, think times stay. Throws InfeasibleError when the model leaves no memory
+/// for KV blocks.
 Goodput find_goodput(const ServingConfig& config, const std::shared_ptr<const Pricer>& pricer, const Workload& workload,
                      const PercentileSlo& slo, const GoodputSearch& search);
 

@@ -54,6 +54,8 @@ class KvBlocks {
     const std::int64_t pages = (tokens + page_size_ - 1) / page_size_;
     return linear_ ? pages + fixed_blocks_ : blocks_of_pages_[static_cast<std::size_t>(pages)];
   }
+  /// Blocks of a sequence that hold no page: its output cache.
+  std::int64_t fixed_blocks() const { return fixed_blocks_; }
   /// True when every further page takes one block.
   bool linear() const { return linear_; }
 

@@ -16,10 +16,20 @@ void require(bool holds, std::string_view field, const std::string& value, std::
 Routing parse_routing(std::string_view text) {
   if (text == "round-robin") return Routing::round_robin;
   if (text == "least-loaded") return Routing::least_loaded;
-  throw InputError("", "routing", text, "round-robin or least-loaded");
+  if (text == "session-affinity") return Routing::session_affinity;
+  if (text == "prefix-aware") return Routing::prefix_aware;
+  throw InputError("", "routing", text, "round-robin, least-loaded, session-affinity or prefix-aware");
 }
 
-std::string_view name_of(Routing routing) { return routing == Routing::round_robin ? "round-robin" : "least-loaded"; }
+std::string_view name_of(Routing routing) {
+  switch (routing) {
+    case Routing::round_robin: return "round-robin";
+    case Routing::least_loaded: return "least-loaded";
+    case Routing::session_affinity: return "session-affinity";
+    case Routing::prefix_aware: return "prefix-aware";
+  }
+  return "";
+}
 
 void validate(const ServingConfig& config) {
   require(config.num_replicas >= 1 && config.num_replicas <= 4096, "replicas", std::to_string(config.num_replicas),
@@ -43,6 +53,8 @@ void validate(const ServingConfig& config) {
           "num_gpu_blocks_override", std::to_string(config.num_blocks_override.value_or(1)), "at least 1");
   require(config.step_overhead_s >= 0 && config.step_overhead_s <= 10, "step_overhead_us",
           std::to_string(config.step_overhead_s * 1e6), "in [0, 1e7]");
+  require(config.prefix_caching || config.routing != Routing::prefix_aware, "routing", "prefix-aware",
+          "prefix caching on");
   const UnseenShare& unseen = config.unseen;
   require(unseen.visits >= 0 && unseen.in_union >= 0 && unseen.in_union <= 1 && unseen.in_union <= unseen.visits,
           "unseen", std::to_string(unseen.visits), "shares with 0 <= union <= visits, union <= 1");

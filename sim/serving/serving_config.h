@@ -11,9 +11,14 @@
 
 namespace retrosim {
 
-enum class Routing : std::uint8_t { round_robin, least_loaded };
+enum class Routing : std::uint8_t {
+  round_robin,
+  least_loaded,      // fewest queued and running requests
+  session_affinity,  // a session's later turns go where its first went, the rest to the least loaded
+  prefix_aware,      // where the longest prefix of the prompt is cached; none: the least loaded
+};
 
-/// Throws InputError listing the names: round-robin, least-loaded.
+/// Throws InputError listing the names: round-robin, least-loaded, session-affinity, prefix-aware.
 Routing parse_routing(std::string_view text);
 std::string_view name_of(Routing routing);
 
@@ -27,6 +32,8 @@ struct ServingConfig {
   int max_num_seqs = 256;
   std::int64_t max_num_batched_tokens = 2048;  // rows of one step: prompt tokens, and `window` per decoding sequence
   std::int64_t max_model_len = 0;              // tokens; 0: the model's
+  bool async_scheduling = false;    // schedule a step while the one before runs (vLLM's default from v0.14 on)
+  bool prefix_caching = false;      // keep the KV of ended sequences while nobody needs the blocks (vLLM's default)
   bool reserve_full_prompt = true;  // admit a request only when blocks for its whole prompt are free, not for a chunk
 
   // GPU memory, as vLLM shares it out (kv_blocks.h).

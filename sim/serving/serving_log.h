@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "sim/des/time.h"
+#include "sim/serving/step_shape.h"
 
 namespace retrosim {
 
@@ -23,6 +24,7 @@ struct RequestRecord {
   std::int32_t input_tokens = 0;
   std::int32_t output_tokens = 0;
   std::int32_t preemptions = 0;
+  std::int32_t cached_tokens = 0;  // of the prompt, found computed when it was first scheduled
   std::int16_t replica = -1;
   RequestOutcome outcome = RequestOutcome::pending;
 
@@ -61,8 +63,9 @@ class DurationHistogram {
   double sum_s_ = 0;
 };
 
-/// One second of all replicas: tokens by the end of the step that made them; gauges as of the last step that ended in
-/// it.
+/// One second of all replicas: tokens by the end of the step that made them; gauges (running, waiting, kv_blocks_used)
+/// as of the last scheduling that ended by then: a run of decode steps in which nobody joins or leaves counts once, at
+/// its end.
 struct SecondRecord {
   std::int64_t arrivals = 0;
   std::int64_t finished = 0;
@@ -71,6 +74,26 @@ struct SecondRecord {
   std::int64_t running = 0;
   std::int64_t waiting = 0;
   std::int64_t kv_blocks_used = 0;
+  std::int64_t kv_blocks_cached = 0;  // free, with a content that a prompt could find
+};
+
+/// A run of steps of one replica with the same sequences, for timelines.
+struct StepRecord {
+  TimePs start = 0;
+  TimePs end = 0;
+  StepShape shape;  // of the first step; each further one has a context longer by one token per sequence
+  std::int64_t steps = 0;
+  std::int64_t running = 0;           // sequences, as the steps begin
+  std::int64_t waiting = 0;           // requests, as the steps begin
+  std::int64_t kv_blocks_used = 0;    // with those of the first step
+  std::int64_t kv_blocks_cached = 0;  // free, with a content that a prompt could find
+  std::int16_t replica = 0;
+};
+
+struct PreemptionRecord {
+  TimePs time = 0;  // of the scheduling that took the blocks away
+  std::uint32_t request = 0;
+  std::int16_t replica = 0;
 };
 
 /// Sums over all replicas.
@@ -78,6 +101,7 @@ struct ServingTotals {
   std::int64_t steps = 0;
   std::int64_t prefill_steps = 0;  // steps with prompt tokens
   std::int64_t prompt_tokens = 0;  // processed, recomputed ones included
+  std::int64_t cached_tokens = 0;  // that prefix caching spared, after preemptions too
   std::int64_t generated_tokens = 0;
   std::int64_t preemptions = 0;
   std::int64_t max_running = 0;  // on one replica

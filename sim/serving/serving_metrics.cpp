@@ -51,12 +51,20 @@ ServingMetrics serving_metrics(const ServingRun& run, const ServingSlo& slo, int
     if (record.outcome != RequestOutcome::finished) continue;
     ++m.finished;
     input_tokens += record.input_tokens;
+    m.cached_tokens += record.cached_tokens;
+    m.requests_with_hits += record.cached_tokens > 0 ? 1 : 0;
+    (record.cached_tokens > 0 ? m.ttft_with_hits_mean_s : m.ttft_without_hits_mean_s) += record.ttft_s();
     output_tokens += record.output_tokens;
     if (record.output_tokens > 1 && record.tpot_s() > 0) {
       users += 1;
       m.output_tokens_per_s_per_user += 1 / record.tpot_s();
     }
   }
+  if (m.requests_with_hits > 0) m.ttft_with_hits_mean_s /= static_cast<double>(m.requests_with_hits);
+  if (const std::int64_t others = m.finished - m.requests_with_hits; others > 0) {
+    m.ttft_without_hits_mean_s /= static_cast<double>(others);
+  }
+  if (input_tokens > 0) m.prefix_cache_hit_rate = static_cast<double>(m.cached_tokens) / input_tokens;
   if (users > 0) m.output_tokens_per_s_per_user /= users;
   const auto all = [](const RequestRecord&) { return true; };
   const auto several = [](const RequestRecord& record) { return record.output_tokens > 1; };

@@ -48,6 +48,12 @@ struct ServingMetrics {
   double output_tokens_per_s_per_gpu = 0;
   double output_tokens_per_s_per_user = 0;  // mean over requests of 1 / TPOT
   double decode_batch_mean = 0;             // sequences decoding, over the time that steps run
+  // With prefix caching:
+  std::int64_t cached_tokens = 0;       // prompt tokens of finished requests found computed when first scheduled
+  std::int64_t requests_with_hits = 0;  // of finished requests, with at least one such token
+  double prefix_cache_hit_rate = 0;     // cached_tokens over the prompt tokens of finished requests
+  double ttft_with_hits_mean_s = 0;     // 0 when there are none, likewise below
+  double ttft_without_hits_mean_s = 0;
   double goodput_requests_per_s = 0;
   double slo_attainment = 0;  // good requests, of all
 };

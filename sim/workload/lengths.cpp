@@ -12,36 +12,15 @@
 namespace retrosim {
 namespace {
 
-constexpr std::array kPresets{
-    LengthPreset{"azure-conv",
-                 {LengthKind::lognormal, 760.0, 0.985, 2, 14050},
-                 {LengthKind::lognormal, 151.3, 0.859, 7, 1000},
-                 "Azure LLM inference trace 2023, conversation (Splitwise, ISCA 2024): mean and deviation of the "
-                 "logarithm of 19,366 requests, clamped to their range"},
-    LengthPreset{"azure-code",
-                 {LengthKind::lognormal, 1095.1, 1.36, 3, 7437},
-                 {LengthKind::lognormal, 16.25, 0.847, 6, 1899},
-                 "Azure LLM inference trace 2023, code (Splitwise, ISCA 2024): mean and deviation of the logarithm of "
-                 "8,819 requests, clamped to their range"},
-    LengthPreset{"sharegpt",
-                 {LengthKind::exponential, 161.31, 0, 1, 2048},
-                 {LengthKind::exponential, 337.99, 0, 1, 2048},
-                 "vLLM paper (SOSP 2023), figure 11: mean lengths of ShareGPT; exponential, as only the means are "
-                 "printed"},
-    LengthPreset{"alpaca",
-                 {LengthKind::exponential, 19.31, 0, 1, 2048},
-                 {LengthKind::exponential, 58.45, 0, 1, 2048},
-                 "vLLM paper (SOSP 2023), figure 11: mean lengths of Alpaca; exponential, as only the means are "
-                 "printed"},
-};
+constexpr std::string_view kForms =
+    "N, constant:N, uniform:LOW:HIGH, exponential:MEAN, lognormal:MEDIAN:SIGMA, normal:MEAN:DEVIATION or "
+    "quantiles:0=N:P=N:...:1=N, then perhaps ,MIN,MAX; numbers in [0, 16777216]";
 
 double number(std::string_view text, std::string_view whole, std::string_view field) {
   double value = 0;
   const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (code != std::errc{} || end != text.data() + text.size() || !(value >= 0 && value <= 1 << 24)) {
-    throw InputError("", field, whole,
-                     "N, constant:N, uniform:LOW:HIGH, exponential:MEAN or lognormal:MEDIAN:SIGMA, then perhaps "
-                     ",MIN,MAX; numbers in [0, 16777216]");
+    throw InputError("", field, whole, kForms);
   }
   return value;
 }
@@ -62,6 +41,33 @@ std::string short_number(double value) {
   return {text.data(), end};
 }
 
+double at_quantile(const LengthDistribution& d, double p) {
+  std::size_t i = 1;
+  while (i + 1 < d.num_quantiles && d.quantiles[i].p < p) ++i;
+  const LengthQuantile& low = d.quantiles[i - 1];
+  const LengthQuantile& high = d.quantiles[i];
+  const double part = (p - low.p) / (high.p - low.p);
+  return low.tokens * portable_exp(part * portable_log(high.tokens / low.tokens));
+}
+
+void parse_quantiles(const std::vector<std::string_view>& points, std::string_view text, std::string_view field,
+                     LengthDistribution& d) {
+  const auto wrong = [&] { throw InputError("", field, text, kForms); };
+  if (points.size() < 2 || points.size() > LengthDistribution::kMaxQuantiles) wrong();
+  for (const std::string_view point : points) {
+    const std::vector<std::string_view> sides = split(point, '=');
+    if (sides.size() != 2) wrong();
+    const LengthQuantile next{number(sides[0], text, field), number(sides[1], text, field)};
+    if (!(next.tokens >= 1)) wrong();
+    if (d.num_quantiles > 0) {
+      const LengthQuantile& last = d.quantiles[d.num_quantiles - 1];
+      if (!(next.p > last.p) || next.tokens < last.tokens) wrong();
+    }
+    d.quantiles[d.num_quantiles++] = next;
+  }
+  if (d.quantiles[0].p != 0 || d.quantiles[d.num_quantiles - 1].p != 1) wrong();
+}
+
 }  // namespace
 
 std::int32_t LengthDistribution::draw(RandomStream& random) const {
@@ -71,6 +77,8 @@ std::int32_t LengthDistribution::draw(RandomStream& random) const {
     case LengthKind::uniform: tokens = a + random.uniform() * (b - a); break;
     case LengthKind::exponential: tokens = a * random.exponential(); break;
     case LengthKind::lognormal: tokens = a * portable_exp(std::clamp(b * random.normal(), -600.0, 600.0)); break;
+    case LengthKind::normal: tokens = a + b * random.normal(); break;
+    case LengthKind::quantiles: tokens = at_quantile(*this, random.uniform()); break;
   }
   const double rounded = std::floor(tokens + 0.5);
   return static_cast<std::int32_t>(std::clamp(rounded, static_cast<double>(min), static_cast<double>(max)));
@@ -83,6 +91,13 @@ std::string LengthDistribution::text() const {
     case LengthKind::uniform: result = "uniform:" + short_number(a) + ":" + short_number(b); break;
     case LengthKind::exponential: result = "exponential:" + short_number(a); break;
     case LengthKind::lognormal: result = "lognormal:" + short_number(a) + ":" + short_number(b); break;
+    case LengthKind::normal: result = "normal:" + short_number(a) + ":" + short_number(b); break;
+    case LengthKind::quantiles:
+      result = "quantiles";
+      for (std::size_t i = 0; i < num_quantiles; ++i) {
+        result += ":" + short_number(quantiles[i].p) + "=" + short_number(quantiles[i].tokens);
+      }
+      break;
   }
   return result + "," + std::to_string(min) + "," + std::to_string(max);
 }
@@ -99,8 +114,13 @@ LengthDistribution parse_length(std::string_view text, std::string_view field) {
   } else if (parts[0] == "exponential" && parts.size() == 2) {
     d.kind = LengthKind::exponential;
     d.a = number(parts[1], text, field);
-  } else if ((parts[0] == "uniform" || parts[0] == "lognormal") && parts.size() == 3) {
-    d.kind = parts[0] == "uniform" ? LengthKind::uniform : LengthKind::lognormal;
+  } else if (parts[0] == "quantiles") {
+    d.kind = LengthKind::quantiles;
+    parse_quantiles({parts.begin() + 1, parts.end()}, text, field, d);
+  } else if ((parts[0] == "uniform" || parts[0] == "lognormal" || parts[0] == "normal") && parts.size() == 3) {
+    d.kind = parts[0] == "uniform"     ? LengthKind::uniform
+             : parts[0] == "lognormal" ? LengthKind::lognormal
+                                       : LengthKind::normal;
     d.a = number(parts[1], text, field);
     d.b = number(parts[2], text, field);
     if (d.kind == LengthKind::uniform && d.b < d.a) wrong();
@@ -116,17 +136,6 @@ LengthDistribution parse_length(std::string_view text, std::string_view field) {
   }
   if (d.min < 1 || d.max < d.min || !(d.a > 0)) wrong();
   return d;
-}
-
-std::span<const LengthPreset> length_presets() { return kPresets; }
-
-const LengthPreset& find_length_preset(std::string_view name) {
-  std::string names;
-  for (const LengthPreset& preset : kPresets) {
-    if (preset.name == name) return preset;
-    names.append(names.empty() ? "" : ", ").append(preset.name);
-  }
-  throw InputError("", "workload", name, "one of " + names + ", or a trace file");
 }
 
 }  // namespace retrosim

@@ -24,6 +24,20 @@ std::vector<TimePs> draw_arrivals(const ArrivalProcess& process, std::int64_t co
 Workload synthetic_workload(const ArrivalProcess& process, const LengthDistribution& input,
                             const LengthDistribution& output, std::int64_t count, std::uint64_t seed);
 
+/// Conversations: each turn's prompt is the shared prefix, all that was said before, and new tokens.
+struct SessionShape {
+  LengthDistribution turns;     // turns of a session
+  LengthDistribution think_ms;  // from the end of an answer to the next turn's arrival
+  std::int32_t shared_prefix_tokens = 0;
+};
+
+/// `count` requests in sessions, the last of which may be cut short; `input` are the new tokens of a turn. Sessions
+/// arrive by the process such that there are requests_per_s turns on average. Throws InputError as above, and for
+/// prompts that grow beyond 16777216 tokens.
+Workload synthetic_sessions(const ArrivalProcess& process, const LengthDistribution& input,
+                            const LengthDistribution& output, const SessionShape& shape, std::int64_t count,
+                            std::uint64_t seed);
+
 /// "poisson at 2.5 requests/s".
 std::string describe(const ArrivalProcess& process);
 

@@ -28,6 +28,7 @@ struct Row {
   std::int64_t arrival_ns = 0;
   std::int32_t input_tokens = 0;
   std::int32_t output_tokens = 0;
+  std::vector<std::uint64_t> hash_ids;  // Mooncake's
 };
 
 std::vector<std::string_view> cells_of(const Line& line, std::size_t expected) {
@@ -158,13 +159,15 @@ class Parser {
         const auto cells = cells_of(line, 3);
         return Row{ns_of(number(cells[0], line, "arrived_at", kMaxSeconds)),
                    tokens(number(cells[1], line, "num_prefill_tokens", kMaxTokens), line, "num_prefill_tokens"),
-                   tokens(number(cells[2], line, "num_decode_tokens", kMaxTokens), line, "num_decode_tokens")};
+                   tokens(number(cells[2], line, "num_decode_tokens", kMaxTokens), line, "num_decode_tokens"),
+                   {}};
       }
       case Format::azure: {
         const auto cells = cells_of(line, 3);
         return Row{timestamp_ns(cells[0], line),
                    tokens(number(cells[1], line, "ContextTokens", kMaxTokens), line, "ContextTokens"),
-                   tokens(number(cells[2], line, "GeneratedTokens", kMaxTokens), line, "GeneratedTokens")};
+                   tokens(number(cells[2], line, "GeneratedTokens", kMaxTokens), line, "GeneratedTokens"),
+                   {}};
       }
       case Format::burst_gpt: {
         const auto cells = cells_of(line, columns_);
@@ -177,7 +180,7 @@ class Parser {
           ++skipped_;
           return std::nullopt;
         }
-        return Row{ns_of(seconds), input, output};
+        return Row{ns_of(seconds), input, output, {}};
       }
       case Format::json_lines: return parse_json_row(line);
     }
@@ -193,11 +196,15 @@ class Parser {
     };
     if (reader.has("input_length")) {
       const double ms = reader.number("timestamp", 0, 1e3 * kMaxSeconds);
-      return {std::llround(ms * 1e6), count("input_length"), count("output_length")};
+      Row row{std::llround(ms * 1e6), count("input_length"), count("output_length"), {}};
+      row.hash_ids = hash_ids(json, line, row.input_tokens);
+      return row;
     }
     const bool short_names = reader.has("input_toks");
-    const Row row{0, count(short_names ? "input_toks" : "input_tokens"),
-                  count(short_names ? "output_toks" : "output_tokens")};
+    const Row row{0,
+                  count(short_names ? "input_toks" : "input_tokens"),
+                  count(short_names ? "output_toks" : "output_tokens"),
+                  {}};
     const bool in_seconds = reader.has("arrival_s");
     const bool in_ns = reader.has("arrival_time_ns");
     if (!arrivals_given_) arrivals_given_ = in_seconds || in_ns;
@@ -211,6 +218,28 @@ class Parser {
     return result;
   }
 
+  static std::vector<std::uint64_t> hash_ids(const nlohmann::json& json, const Line& line, std::int64_t input_tokens) {
+    constexpr std::uint64_t kMostId = (1ULL << 61) - 1;
+    std::vector<std::uint64_t> ids;
+    const auto found = json.find("hash_ids");
+    if (found == json.end()) return ids;
+    const auto most =
+        static_cast<std::size_t>((input_tokens + Workload::kHashedBlockTokens - 1) / Workload::kHashedBlockTokens);
+    if (!found->is_array() || found->size() > most) {
+      throw InputError(line.where, "hash_ids",
+                       found->is_array() ? std::to_string(found->size()) + " values" : std::string(found->type_name()),
+                       "a list of at most " + std::to_string(most) + " ids, one for each block of 512 prompt tokens");
+    }
+    for (const nlohmann::json& id : *found) {
+      if (!id.is_number_unsigned() || id.get<std::uint64_t>() > kMostId) {
+        throw InputError(line.where, "hash_ids", id.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace),
+                         "whole numbers in [0, 2^61)");
+      }
+      ids.push_back(id.get<std::uint64_t>());
+    }
+    return ids;
+  }
+
   Workload workload_of(std::vector<Row> rows) const {
     std::stable_sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.arrival_ns < b.arrival_ns; });
     Workload workload;
@@ -221,7 +250,12 @@ class Parser {
       if (ns > static_cast<std::int64_t>(kMaxSeconds) * kNsPerSecond) {
         throw InputError(origin_, "arrivals", std::to_string(ns / kNsPerSecond) + " s", "a span below 46 days");
       }
-      workload.requests.push_back({ns * 1000, row.input_tokens, row.output_tokens});
+      workload.requests.push_back({.arrival = ns * 1000,
+                                   .input_tokens = row.input_tokens,
+                                   .output_tokens = row.output_tokens,
+                                   .first_hash = static_cast<std::uint32_t>(workload.hash_ids.size()),
+                                   .num_hashes = static_cast<std::uint32_t>(row.hash_ids.size())});
+      workload.hash_ids.insert(workload.hash_ids.end(), row.hash_ids.begin(), row.hash_ids.end());
     }
     workload.description = std::to_string(rows.size()) + " requests of " + origin_;
     return workload;

@@ -12,7 +12,8 @@ namespace retrosim {
 ///   three columns  arrived_at (s), num_prefill_tokens, num_decode_tokens        (Vidur's Splitwise files)
 ///   Azure          TIMESTAMP, ContextTokens, GeneratedTokens                    (AzurePublicDataset 2023 and 2024)
 ///   BurstGPT       Timestamp (s), ..., Request tokens, Response tokens, ...     (HPMLL/BurstGPT, both column sets)
-///   Mooncake       JSON lines {"timestamp": ms, "input_length", "output_length", ...}
+///   Mooncake       JSON lines {"timestamp": ms, "input_length", "output_length", "hash_ids": [of 512-token blocks]};
+///                  without hash_ids nothing is known of what prompts share
 ///   ShareGPT-like  JSON lines {"input_tokens", "output_tokens", "arrival_s"} (arrival_s in all lines or in none: then
 ///   all
 ///                  arrive at 0), also spelled input_toks, output_toks, arrival_time_ns

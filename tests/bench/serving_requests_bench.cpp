@@ -2,6 +2,7 @@
 #include <benchmark/benchmark.h>
 
 #include "sim/serving/serving_simulation.h"
+#include "sim/workload/presets.h"
 #include "sim/workload/synthetic.h"
 
 namespace {
@@ -15,7 +16,7 @@ void BM_Serving(benchmark::State& state) {
   config.decode.dense_layers = 0;
   config.num_replicas = 16;
   const GpuProfile gpu = find_gpu_profile("h100-sxm");
-  const LengthPreset& preset = find_length_preset("azure-conv");
+  const WorkloadPreset& preset = find_workload_preset("azure-conv", "");
   // 5.5 requests/s per replica: the rate of the trace that the lengths are from.
   const Workload workload = synthetic_workload({ArrivalKind::poisson, 5.5 * config.num_replicas, 1}, preset.input,
                                                preset.output, state.range(0), 1);

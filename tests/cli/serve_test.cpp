@@ -1,6 +1,11 @@
 // `retrosim serve`.
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <map>
+#include <sstream>
+#include <vector>
+
 #include "tests/cli/program.h"
 
 namespace retrosim::test {
@@ -29,6 +34,82 @@ TEST(Serve, TablesHaveALinePerRequestAndSecond) {
   const std::string text = read_file(requests);
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 51);
   EXPECT_THAT(read_file(seconds), ::testing::StartsWith("t_s,arrivals,"));
+}
+
+/// Every step and request of the run is in the timeline: the steps' shapes add up to the run's totals, and no two runs
+/// of steps of one replica overlap.
+TEST(Serve, TimelineHoldsTheWholeRun) {
+  const TemporaryFolder folder;
+  const std::string file = (folder / "t.json").string();
+  const Outcome outcome =
+      run(std::string(kServe) + "--replicas 2 --num-gpu-blocks-override 60 --json --timeline " + file);
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const auto answer = outcome.json();
+  const auto timeline = nlohmann::json::parse(read_file(file));
+  std::int64_t steps = 0;
+  std::int64_t prompt_tokens = 0;
+  std::int64_t preemptions = 0;
+  std::map<std::string, int> slices;
+  std::map<int, double> end_of_process;
+  for (const auto& event : timeline.at("traceEvents")) {
+    const std::string phase = event.at("ph");
+    if (phase == "i") ++preemptions;
+    if (phase == "b") ++slices[event.at("name").get<std::string>().substr(0, 7)];
+    if (phase == "e") --slices[event.at("name").get<std::string>().substr(0, 7)];
+    if (phase != "X") continue;
+    steps += event.at("args").at("steps").get<std::int64_t>();
+    prompt_tokens += event.at("args").at("prompt_tokens").get<std::int64_t>();
+    const int pid = event.at("pid");
+    EXPECT_GE(event.at("ts").get<double>(), end_of_process[pid] - 1e-6);
+    end_of_process[pid] = event.at("ts").get<double>() + event.at("dur").get<double>();
+  }
+  EXPECT_EQ(steps, answer.at("steps").at("count"));
+  EXPECT_EQ(prompt_tokens, answer.at("steps").at("prompt_tokens"));
+  EXPECT_EQ(preemptions, answer.at("requests").at("preemptions"));
+  EXPECT_GT(preemptions, 0);
+  EXPECT_EQ(end_of_process.size(), 2U);
+  for (const auto& [name, open] : slices) EXPECT_EQ(open, 0) << name;
+  EXPECT_EQ(slices.size(), 4U);
+  // The answer is the same without it.
+  EXPECT_EQ(run(std::string(kServe) + "--replicas 2 --num-gpu-blocks-override 60 --json").out, outcome.out);
+  expect_refused(std::string(kServe) + "--timeline /nowhere/t.json", "--timeline");
+}
+
+/// A run of decode steps of many seconds has its gauges in each of them.
+TEST(Serve, EverySecondHasItsGauges) {
+  const TemporaryFolder folder;
+  const std::string file = (folder / "s.csv").string();
+  ASSERT_EQ(run("serve --llm llama-3.1-8b --gpu h100-sxm --input-len 100 --output-len 2000 --num-requests 1 "
+                "--seconds-csv " +
+                file)
+                .exit_code,
+            0);
+  std::istringstream lines(read_file(file));
+  std::string line;
+  std::getline(lines, line);
+  int seconds = 0;
+  while (std::getline(lines, line)) {
+    std::vector<std::string> cells;
+    std::istringstream row(line);
+    for (std::string cell; std::getline(row, cell, ',');) cells.push_back(cell);
+    ASSERT_EQ(cells.size(), 8U);
+    const bool last = lines.peek() == std::char_traits<char>::eof();
+    EXPECT_EQ(cells[5], last ? "0" : "1") << line;
+    ++seconds;
+  }
+  EXPECT_GT(seconds, 5);
+}
+
+TEST(Serve, PublishedArrivalsAndTheirLimits) {
+  const std::string serve = "serve --llm smollm2-135m --gpu h100-sxm --num-requests 50 ";
+  const Outcome outcome =
+      run(serve + "--workload mooncake-toolagent --max-model-len 8192 --arrivals azure-code --json");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.json().at("inputs").at("workload").get<std::string>(),
+              ::testing::HasSubstr("gamma (cv 13.15) at 2.567 requests/s"));
+  expect_refused(serve + "--arrivals mooncake-toolagent", "--arrivals");
+  expect_refused(serve + "--arrivals azure-code --arrival-cv 2", "--arrival-cv");
+  expect_refused(serve + "--arrivals nobody", "--arrivals");
 }
 
 TEST(Serve, PoliciesHaveTheirVariantsAndOptions) {

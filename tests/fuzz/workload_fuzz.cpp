@@ -15,6 +15,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     for (const retrosim::Request& request : workload.requests) {
       if (request.arrival < last || request.input_tokens < 1 || request.output_tokens < 1) std::abort();
       last = request.arrival;
+      // Every block that is named lies in the prompt, the last one perhaps in part.
+      const std::int64_t blocks = request.num_hashes;
+      if (blocks > 0 && (blocks - 1) * retrosim::Workload::kHashedBlockTokens >= request.input_tokens) std::abort();
+      if (request.first_hash + blocks > static_cast<std::int64_t>(workload.hash_ids.size())) std::abort();
     }
   } catch (const retrosim::InputError&) {
     // Refused, as it should be.
