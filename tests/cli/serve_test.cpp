@@ -39,10 +39,13 @@ TEST(Serve, TablesHaveALinePerRequestAndSecond) {
 /// Every step and request of the run is in the timeline: the steps' shapes add up to the run's totals, and no two runs
 /// of steps of one replica overlap.
 TEST(Serve, TimelineHoldsTheWholeRun) {
+  // So fast that sequences are preempted.
+  const std::string serve =
+      "serve --llm smollm2-135m --gpu h100-sxm --input-len 300 --output-len 30 --num-requests 50 --request-rate 1000 "
+      "--replicas 2 --num-gpu-blocks-override 60 --json";
   const TemporaryFolder folder;
   const std::string file = (folder / "t.json").string();
-  const Outcome outcome =
-      run(std::string(kServe) + "--replicas 2 --num-gpu-blocks-override 60 --json --timeline " + file);
+  const Outcome outcome = run(serve + " --timeline " + file);
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   const auto answer = outcome.json();
   const auto timeline = nlohmann::json::parse(read_file(file));
@@ -71,7 +74,7 @@ TEST(Serve, TimelineHoldsTheWholeRun) {
   for (const auto& [name, open] : slices) EXPECT_EQ(open, 0) << name;
   EXPECT_EQ(slices.size(), 4U);
   // The answer is the same without it.
-  EXPECT_EQ(run(std::string(kServe) + "--replicas 2 --num-gpu-blocks-override 60 --json").out, outcome.out);
+  EXPECT_EQ(run(serve).out, outcome.out);
   expect_refused(std::string(kServe) + "--timeline /nowhere/t.json", "--timeline");
 }
 
