@@ -4,8 +4,8 @@
 
 #include "model/embedded.h"
 #include "model/error.h"
-#include "model/kv_format.h"
 #include "model/json_reader.h"
+#include "model/kv_format.h"
 
 namespace retrosim {
 namespace {

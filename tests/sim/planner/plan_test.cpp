@@ -48,7 +48,8 @@ TEST(Goodput, IsTheLastRateThatMeetsTheLimit) {
   const double crowded = metrics_at(config, demand_of(1), 1e5).tpot.p99_s;
   ASSERT_LT(lone, crowded);
   const PlanDemand demand = demand_of(1e3 * (lone + crowded) / 2);
-  const Goodput goodput = find_goodput(config, std::make_shared<const Pricer>(gpu()), demand.workload, demand.slo, demand.search);
+  const Goodput goodput =
+      find_goodput(config, std::make_shared<const Pricer>(gpu()), demand.workload, demand.slo, demand.search);
   EXPECT_GT(goodput.requests_per_s, 0);
   EXPECT_TRUE(meets(goodput.metrics, demand.slo));
   EXPECT_FALSE(meets(metrics_at(config, demand, goodput.requests_per_s * 1.05), demand.slo));
@@ -59,7 +60,9 @@ TEST(Goodput, LooserLimitsAllowMore) {
   double last = 0;
   for (const double factor : {0.9, 1.1, 1.5, 3.0}) {
     const PlanDemand demand = demand_of(lone_ms * factor);
-    const double rate = find_goodput(small_config(), std::make_shared<const Pricer>(gpu()), demand.workload, demand.slo, demand.search).requests_per_s;
+    const double rate =
+        find_goodput(small_config(), std::make_shared<const Pricer>(gpu()), demand.workload, demand.slo, demand.search)
+            .requests_per_s;
     EXPECT_GE(rate, last);
     EXPECT_EQ(rate > 0, factor > 1);  // a lone request misses a limit below its own TPOT
     last = rate;
