@@ -53,7 +53,7 @@ void draw_shape(Draw& draw, LlmSpec& llm) {
   double ratio = 0;
   do {
     llm.head_dim = hidden < 2600 ? draw.pick(std::array{64, 64, 128}) : draw.pick(std::array{64, 128, 128, 128});
-    llm.num_kv_heads = draw.pick(std::array{1, 2, 3, 4, 4, 5, 8, 8, 8, 16});
+    llm.num_kv_heads = draw.pick(std::array{1, 2, 3, 4, 4, 5, 8, 8, 8, 8, 16, 32});
     llm.num_q_heads = llm.num_kv_heads * draw.pick(std::array{1, 2, 3, 4, 4, 5, 7, 8});
     ratio = static_cast<double>(llm.num_q_heads * llm.head_dim) / llm.hidden_size;
   } while (ratio < 0.5 || ratio > 2);
@@ -72,7 +72,8 @@ void draw_batch(Draw& draw, int index, DecodeConfig& config) {
   const bool sparse = index % 4 != 3;
   if (sparse) {
     config.window = draw.pick(std::array{1, 1, 1, 2, 2, 3, 4, 4, 8, 8, 16, 32});
-    config.batch = rounded(draw.log_uniform(1, 64), 1);
+    // Many sequences in half of the cases: more blocks of attention than SMs.
+    config.batch = rounded(index % 2 == 0 ? draw.log_uniform(1, 64) : draw.log_uniform(4, 128), 1);
     // Most windows of a small batch: their rows are what a retrospective window is for.
     if (index % 2 == 0) config.batch = std::max<std::int64_t>(1, config.batch / config.window);
     const double budget = draw.log_uniform(0.05, 0.95);

@@ -56,6 +56,7 @@ class Fitter {
   CalibrationFit run() {
     fit_launches();
     fit_links();
+    fit_copy_batches();
     read_chains();
     for (const auto& [key, chains] : chains_) fit_roofline_of(key, chains);
     std::map<OpKind, std::vector<std::string>> keys_of;
@@ -89,20 +90,34 @@ class Fitter {
     profile().kernel_launch_s = median_of("kernel_launches", {}) / 256;
   }
 
+  /// The fastest copy of each size counts: nothing speeds a copy up, while rising clocks and other users of the host
+  /// slow it down.
   void fit_links() {
     for (const bool inward : {true, false}) {
       const char* part = inward ? "h2d" : "d2h";
       const double latency_s = median_of(part, {{"bytes", 4096}});
-      std::vector<double> rates;
+      double& rate = inward ? profile().pcie_h2d_bytes_per_s : profile().pcie_d2h_bytes_per_s;
+      rate = 0;
       for (const GraphSample& sample : samples_) {
         if (sample.part != part || sample.figure("bytes") < (4 << 20)) continue;
-        rates.push_back(sample.figure("bytes") / (sample.median_us() * kUs - latency_s));
+        rate = std::max(rate, sample.figure("bytes") / (std::ranges::min(sample.samples_us) * kUs - latency_s));
       }
-      if (rates.empty()) throw InputError(samples_file_.string(), "part", part, "copies of 4 MiB and more");
-      std::ranges::sort(rates);
-      (inward ? profile().pcie_h2d_bytes_per_s : profile().pcie_d2h_bytes_per_s) = rates[rates.size() / 2];
+      if (!(rate > 0)) throw InputError(samples_file_.string(), "part", part, "copies of 4 MiB and more");
       if (inward) profile().pcie_latency_s = latency_s;
     }
+  }
+
+  /// What each further copy of a batch adds to latency and bytes; samples of earlier versions have none.
+  void fit_copy_batches() {
+    std::vector<double> further;
+    for (const GraphSample& sample : samples_) {
+      if (sample.part != "h2d_batch" || sample.figure("copies") < 2) continue;
+      const double bytes_s = sample.figure("bytes") / profile().pcie_h2d_bytes_per_s;
+      const double rest_s = sample.median_us() * kUs - profile().pcie_latency_s - bytes_s;
+      further.push_back(std::max(0.0, rest_s / (sample.figure("copies") - 1)));
+    }
+    std::ranges::sort(further);
+    profile().pcie_copy_s = further.empty() ? 0 : further[further.size() / 2];
   }
 
   /// Whether a chain read from HBM what a step reads from there.
@@ -139,7 +154,7 @@ class Fitter {
     const OpKind kind = op.kind();
     const bool tensor = op.engine() == Engine::tensor_core;
     FitPlan plan;
-    plan.start = {2e-6, 0.9, 0.5, 0, 0, 0, 0};
+    plan.start = {2e-6, 0.9, 0.5, 0, 0, 0, 0, 0};
     plan.hbm_bandwidth_bytes_per_s = spec_.hbm_bandwidth_bytes_per_s;
     plan.peak_flops_per_s = tensor ? spec_.peak_flops_per_s(pricing_dtype(op)) : spec_.cuda_core_flops_per_s;
     plan.l2_bandwidth_bytes_per_s = result_.ops.profile.l2_bandwidth_bytes_per_s;
@@ -147,6 +162,10 @@ class Fitter {
     plan.fitted[index(Parameter::fixed_latency_s)] = true;
     const bool streams = kind == OpKind::matmul || kind == OpKind::attention || kind == OpKind::page_score;
     plan.fitted[index(Parameter::hbm_efficiency)] = streams;
+    if (kind == OpKind::attention) {
+      plan.start[index(Parameter::serial_token_s)] = 1e-8;
+      plan.fitted[index(Parameter::serial_token_s)] = true;
+    }
     plan.fitted[index(Parameter::compute_efficiency)] = kind == OpKind::matmul || kind == OpKind::prefill_attention;
     if (kind == OpKind::prefill_attention) plan.start[index(Parameter::compute_efficiency)] = 0.2;
     return plan;

@@ -15,7 +15,7 @@ namespace {
 constexpr Fitted KindProfile::*kMembers[kNumParameters] = {
     &KindProfile::fixed_latency_s,      &KindProfile::hbm_efficiency,    &KindProfile::compute_efficiency,
     &KindProfile::half_bandwidth_bytes, &KindProfile::memory_half_units, &KindProfile::compute_half_units,
-    &KindProfile::unit_latency_s};
+    &KindProfile::unit_latency_s,       &KindProfile::serial_token_s};
 
 bool is_efficiency(int parameter) { return parameter == 1 || parameter == 2; }
 

@@ -30,8 +30,9 @@ enum class Parameter : std::uint8_t {
   memory_half_units,
   compute_half_units,
   unit_latency_s,
+  serial_token_s,
 };
-inline constexpr int kNumParameters = 7;
+inline constexpr int kNumParameters = 8;
 
 /// What is fitted, from where it starts, and the machine it is fitted on.
 struct FitPlan {

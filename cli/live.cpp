@@ -1,5 +1,7 @@
+#include <fstream>
 #include <memory>
 
+#include "calibrate/live/counter_expectation.h"
 #include "calibrate/live/generate.h"
 #include "calibrate/live/live_grid.h"
 #include "calibrate/live/live_result.h"
@@ -23,6 +25,7 @@ struct Options {
   std::string device = "cuda";
   std::vector<std::string> tokens;
   std::string out;
+  std::string expected_of;
   int steps = 24;
   double seconds = 120;
   bool json = false;
@@ -42,7 +45,7 @@ void closed_loop(const Options& options) {
   print("runs " + std::to_string(runs) + "\n");
 }
 
-void counters(const Options& options) {
+void counters_on_gpu(const Options& options) {
   gpu::run_for_counters(counter_grid(1), options.out, [](const std::string& line) { progress(line); });
 }
 #else
@@ -51,8 +54,18 @@ void counters(const Options& options) {
 }
 void run_one(const Options&) { need_cuda(); }
 void closed_loop(const Options&) { need_cuda(); }
-void counters(const Options&) { need_cuda(); }
+void counters_on_gpu(const Options&) { need_cuda(); }
 #endif
+
+void counters(const Options& options) {
+  if (options.expected_of.empty()) return counters_on_gpu(options);
+  const GpuSpec gpu = find_gpu_spec(options.expected_of);
+  std::ofstream out(options.out);
+  if (!out) throw InputError(options.out + ": cannot be written");
+  for (const LiveConfig& live : counter_grid(1)) {
+    write_expected_bytes(out, live, decoder_graph(live, gpu.sm_count), gpu.l2_bytes);
+  }
+}
 
 std::vector<std::int32_t> generated(const GenerateRequest& request, const std::string& device) {
   if (device == "cpu") return generate_on_host(request);
@@ -104,6 +117,8 @@ void add_counters(CLI::App& live) {
   CLI::App* command = live.add_subcommand(
       "counters", "One step of each of 24 configurations, for `ncu --profile-from-start off`, and its expected bytes");
   command->add_option("--out", options->out, "File of expected bytes, a line per kernel")->required();
+  command->add_option("--expected-of", options->expected_of,
+                      "Run nothing: only the expected bytes, on this GPU (bundled name or spec)");
   command->callback([options] { counters(*options); });
 }
 

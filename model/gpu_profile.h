@@ -61,6 +61,7 @@ struct KindProfile {
   Fitted memory_half_units;          // work units at which half of the bandwidth is reached (too few blocks), >= 0
   Fitted compute_half_units;         // work units at which half of the compute rate is reached, >= 0
   Fitted unit_latency_s;             // serial time of one work unit on its SM, >= 0
+  Fitted serial_token_s;             // of decode attention: one token of OpWork::serial_tokens, >= 0
   std::vector<LatencyTable> tables;  // factors on the roofline's time, multiplied; none: the formula alone
   // What a launch saves (below 0: costs) in a step beside a chain of its like, from which the rest is fitted: it starts
   // while the kernel before it ends.
@@ -94,6 +95,7 @@ struct GpuProfile {
   double pcie_h2d_bytes_per_s = 0;
   double pcie_d2h_bytes_per_s = 0;
   double pcie_latency_s = 0;
+  double pcie_copy_s = 0;  // each further copy of one batch, beside its bytes
   double interconnect_efficiency = 0;
   double interconnect_latency_s = 0;    // of one all-reduce
   double l2_bandwidth_bytes_per_s = 0;  // of data that a preceding kernel left in L2

@@ -68,6 +68,8 @@ Fitted read_fitted(const JsonReader& reader, double min, double max) {
   return fitted;
 }
 
+Json to_json(const Fitted& fitted) { return {{"value", fitted.value}, {"low", fitted.low}, {"high", fitted.high}}; }
+
 HoldOut read_hold_out(const JsonReader& reader) {
   HoldOut result{.samples = reader.integer("samples", 0, std::int64_t{1} << 40),
                  .mape = reader.number("mape", 0),
@@ -148,6 +150,9 @@ KindProfile read_kind(const JsonReader& reader) {
   for (const FittedField& field : kFitted) {
     kind.*field.member = read_fitted(reader.object(field.key), field.min, field.max);
   }
+  if (reader.has("serial_token_s")) {
+    kind.serial_token_s = read_fitted(reader.object("serial_token_s"), 0, kMaxSeconds);
+  }
   if (reader.has("tables")) {
     for (const JsonReader& table : reader.objects("tables")) kind.tables.push_back(read_table(table));
   }
@@ -175,8 +180,9 @@ Json to_json(const KindProfile& kind) {
   Json json;
   for (const FittedField& field : kFitted) {
     const Fitted& fitted = kind.*field.member;
-    json[field.key] = {{"value", fitted.value}, {"low", fitted.low}, {"high", fitted.high}};
+    json[field.key] = to_json(fitted);
   }
+  if (kind.serial_token_s.value > 0) json["serial_token_s"] = to_json(kind.serial_token_s);
   for (const LatencyTable& table : kind.tables) json["tables"].push_back(to_json(table));
   if (kind.step_overlap_s != 0) json["step_overlap_s"] = kind.step_overlap_s;
   json["domain"] = {{"min_bytes", kind.domain.min_bytes},
@@ -214,6 +220,7 @@ GpuProfile read_gpu_profile(const JsonReader& reader) {
   profile.spec = read_gpu_spec(reader.object("spec"));
   profile.merges_in_attention = reader.boolean_or("merges_in_attention", false);
   for (const RateField& field : kRates) profile.*field.member = reader.number(field.key, field.min, field.max);
+  profile.pcie_copy_s = reader.number_or("pcie_copy_s", 0, 0, kMaxSeconds);
   for (const JsonReader& file : reader.objects("sample_files")) {
     profile.sample_files.push_back({.path = file.string("path"), .xxh3_64 = file.string("xxh3_64")});
     file.finish();
@@ -232,6 +239,7 @@ std::string to_json_text(const GpuProfile& profile) {
   json["spec"] = to_json(profile.spec);
   if (profile.merges_in_attention) json["merges_in_attention"] = true;
   for (const RateField& field : kRates) json[field.key] = profile.*field.member;
+  if (profile.pcie_copy_s > 0) json["pcie_copy_s"] = profile.pcie_copy_s;
   json["sample_files"] = Json::array();
   for (const SampleFile& file : profile.sample_files) {
     json["sample_files"].push_back({{"path", file.path}, {"xxh3_64", file.xxh3_64}});

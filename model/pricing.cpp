@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "model/attention_warps.h"
 #include "model/error.h"
 
 namespace retrosim {
@@ -106,6 +107,7 @@ OpWork work_of(const Op& op, const GpuSpec& spec) {
   }
   if (const auto* attention = std::get_if<AttentionShape>(&op.shape)) {
     work.dequantise_flops = attention->cuda_core_flops();
+    work.serial_tokens = attention_serial_tokens(*attention, spec.sm_count);
     work.unseen_visits = static_cast<double>(attention->masked ? attention->pages_loaded * (attention->window - 1)
                                                                : attention->unseen_visits);
   }
@@ -135,7 +137,8 @@ Roofline make_roofline(const KindProfile& kind, const GpuSpec& spec, double peak
           .memory_half_units = kind.memory_half_units.value,
           .compute_half_units = kind.compute_half_units.value,
           .s_per_unit = kind.unit_latency_s.value / spec.sm_count,
-          .s_per_dequantise_flop = 1.0 / (kind.compute_efficiency.value * spec.cuda_core_flops_per_s)};
+          .s_per_dequantise_flop = 1.0 / (kind.compute_efficiency.value * spec.cuda_core_flops_per_s),
+          .s_per_serial_token = kind.serial_token_s.value};
 }
 
 Pricer::Pricer(const GpuProfile& profile) : profile_(profile) {
@@ -218,7 +221,9 @@ void Pricer::price_link(const Op& op, const KindEntry& entry, const OpWork& work
     const bool inward = op.kind() == OpKind::host_to_device;
     const std::int64_t transfers =
         inward ? std::get<HostToDeviceShape>(op.shape).transfers : std::get<DeviceToHostShape>(op.shape).transfers;
-    price.fixed_s = profile_.pcie_latency_s * static_cast<double>(std::max<std::int64_t>(1, transfers));
+    const bool one_batch = inward && std::get<HostToDeviceShape>(op.shape).in_one_batch;
+    const double further_s = one_batch ? profile_.pcie_copy_s : profile_.pcie_latency_s;
+    price.fixed_s = profile_.pcie_latency_s + further_s * static_cast<double>(std::max<std::int64_t>(0, transfers - 1));
     link_s = inward ? static_cast<double>(traffic.host_to_device) / profile_.pcie_h2d_bytes_per_s
                     : static_cast<double>(traffic.device_to_host) / profile_.pcie_d2h_bytes_per_s;
     share = inward ? &price.pcie_h2d_share : &price.pcie_d2h_share;

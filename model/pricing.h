@@ -7,7 +7,8 @@
 //             0)
 //   compute = max(flops / (compute_efficiency * peak),
 //                 dequantise_flops / (compute_efficiency * CUDA-core peak)) * (1 + compute_half_units / units)
-//   latency = [fixed_latency + (memory^4 + compute^4)^(1/4) + unit_latency * units / SMs
+//   serial  = serial_tokens * serial_token                     (decode attention: attention_warps.h; 0 for others)
+//   latency = [fixed_latency + (memory^4 + max(compute, serial)^4)^(1/4) + unit_latency * units / SMs
 //              + unseen_visit * (older queries' pages) / SMs] * product of the kind's tables at the operation's shape
 //             - step_overlap
 //
@@ -73,6 +74,7 @@ struct OpWork {
   double memory_slowdown = 1;   // of a kernel that cannot draw the bandwidth that its bytes would get
   double least_memory_s = 0;    // of a kernel whose blocks are too few to draw the bandwidth
   double unseen_visits = 0;     // pages of attention that older queries are computed on
+  double serial_tokens = 0;     // of decode attention (attention_serial_tokens())
 };
 
 OpWork work_of(const Op& op, const GpuSpec& spec);
@@ -89,6 +91,7 @@ struct Roofline {
   double s_per_unit = 0;
   double s_per_dequantise_flop = 0;
   double s_per_unseen_visit = 0;
+  double s_per_serial_token = 0;
 
   /// Times of the terms; `hbm_s` and `flops_s` are what a fully parallel operation would need of HBM and arithmetic.
   struct Terms {
@@ -108,6 +111,7 @@ struct Roofline {
     t.memory_s = std::max(t.memory_s * work.memory_slowdown, work.least_memory_s);
     const double engines_s = std::max(t.flops_s, work.dequantise_flops * s_per_dequantise_flop);
     t.compute_s = engines_s * (1.0 + compute_half_units / work.units);
+    t.compute_s = std::max(t.compute_s, work.serial_tokens * s_per_serial_token);
     t.units_s = t.memory_s > 0 || t.compute_s > 0 ? s_per_unit * work.units : 0.0;
     t.units_s += s_per_unseen_visit * work.unseen_visits;
     const double memory2 = t.memory_s * t.memory_s;

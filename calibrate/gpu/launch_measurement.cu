@@ -1,10 +1,13 @@
 #include <algorithm>
+#include <chrono>
 #include <memory>
+#include <numeric>
 
 #include "calibrate/gpu/event_timing.h"
 #include "calibrate/gpu/launch_measurement.h"
 #include "kernels/cuda/device_buffer.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/page_recall/page_recall_cuda.h"
 
 namespace retrosim::gpu {
 namespace {
@@ -85,6 +88,21 @@ GraphSample copies(const char* part, void* to, const void* from, std::size_t byt
   return sample;
 }
 
+/// `count` copies to the GPU, handed over in one batch, of pages that lie apart on both sides.
+GraphSample batch_of_copies(int count, std::size_t bytes, cudaStream_t stream) {
+  const std::size_t stride = 2 * bytes;
+  const Pinned host = pinned(stride * static_cast<std::size_t>(count));
+  DeviceBuffer<unsigned char> device(stride * static_cast<std::size_t>(count));
+  std::vector<std::int32_t> pages(static_cast<std::size_t>(count));
+  for (int i = 0; i < count; ++i) pages[static_cast<std::size_t>(i)] = 2 * i;
+  GraphSample sample{.part = "h2d_batch"};
+  sample.samples_us = repeated(stream, [&](int) {
+    kernels::cuda::copy_pages(host.get(), device.data(), static_cast<std::int64_t>(bytes), pages, pages, stream);
+  });
+  sample.figures = {{"bytes", static_cast<double>(bytes) * count}, {"copies", count}};
+  return sample;
+}
+
 /// The read is launched so often that it outlasts the copy.
 GraphSample copy_beside_read(std::size_t copy_bytes, cudaStream_t stream) {
   constexpr std::size_t kReadBytes = 512ULL << 20;
@@ -136,6 +154,19 @@ GraphSample copy_beside_read(std::size_t copy_bytes, cudaStream_t stream) {
 
 }  // namespace
 
+void warm_up(double seconds, cudaStream_t stream) {
+  constexpr std::size_t kBytes = 256ULL << 20;
+  const DeviceBuffer<unsigned char> data(kBytes);
+  DeviceBuffer<std::uint32_t> sink(1);
+  const auto start = std::chrono::steady_clock::now();
+  while (std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() < seconds) {
+    for (int i = 0; i < 100; ++i) {
+      stream_read<<<132 * 4, 512, 0, stream>>>(reinterpret_cast<const uint4*>(data.data()), kBytes / 16, sink.data());
+    }
+    RETROSIM_CUDA_CHECK(cudaStreamSynchronize(stream));
+  }
+}
+
 std::vector<GraphSample> measure_launches(cudaStream_t stream) {
   std::vector<GraphSample> samples;
   for (const bool early_start : {false, true}) {
@@ -162,6 +193,11 @@ std::vector<GraphSample> measure_links(cudaStream_t stream) {
     samples.push_back(copies("h2d", device.data(), host.get(), bytes, stream));
     samples.push_back(copies("d2h", host.get(), device.data(), bytes, stream));
     samples.push_back(copies("d2d", other.data(), device.data(), bytes, stream));
+  }
+  for (const int copies : {4, 16, 64}) {
+    for (const std::size_t bytes : {std::size_t{16} << 10, std::size_t{64} << 10, std::size_t{256} << 10}) {
+      samples.push_back(batch_of_copies(copies, bytes, stream));
+    }
   }
   for (const std::size_t bytes : {std::size_t{1} << 20, std::size_t{32} << 20}) {
     samples.push_back(copy_beside_read(bytes, stream));

@@ -2,6 +2,7 @@
 
 #include <fstream>
 
+#include "calibrate/live/counter_expectation.h"
 #include "calibrate/live/counter_run.h"
 #include "calibrate/live/live_decoder.h"
 #include "kernels/cuda/check.h"
@@ -35,18 +36,7 @@ void run_for_counters(const std::vector<LiveConfig>& grid, const std::filesystem
       decoder.executor().enqueue(stream);
       RETROSIM_CUDA_CHECK(cudaStreamSynchronize(stream));
       RETROSIM_CUDA_CHECK(cudaProfilerStop());
-      for (StepGraph::Vertex v = 0; v < decoder.graph().size(); ++v) {
-        const Op& op = decoder.graph().op(v);
-        const Traffic traffic = op.bytes_moved();
-        out << nlohmann::ordered_json{{"id", live.id},
-                                      {"op", op.name},
-                                      {"kind", name_of(op.kind())},
-                                      {"layer", op.layer},
-                                      {"read_bytes", traffic.hbm_read()},
-                                      {"write_bytes", traffic.hbm_write()}}
-                   .dump()
-            << '\n';
-      }
+      write_expected_bytes(out, live, decoder.graph(), device_attribute(cudaDevAttrL2CacheSize));
       out.flush();
       progress(live.id);
     } catch (const std::exception& error) {

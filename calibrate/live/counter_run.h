@@ -10,9 +10,9 @@
 
 namespace retrosim::gpu {
 
-/// Runs each configuration and writes what the step graph says of each kernel, in launch order: lines of
-/// {"id", "op", "kind", "read_bytes", "write_bytes"}; a configuration that does not run is a line with "error". Run it
-/// under `ncu --profile-from-start off`. Throws InputError without a GPU.
+/// Runs each configuration and writes what write_expected_bytes() says of each kernel, in launch order; a configuration
+/// that does not run is a line with "error". Run it under `ncu --profile-from-start off`. Throws InputError without a
+/// GPU.
 void run_for_counters(const std::vector<LiveConfig>& grid, const std::filesystem::path& out,
                       const std::function<void(const std::string&)>& progress);
 

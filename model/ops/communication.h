@@ -25,6 +25,7 @@ struct AllReduceShape {
 struct HostToDeviceShape {
   std::int64_t bytes = 0;
   std::int64_t transfers = 1;
+  bool in_one_batch = false;  // handed to the copy engine together, instead of one after the other
 
   Traffic bytes_moved() const { return {.other_write = bytes, .host_to_device = bytes, .host_memory = bytes}; }
   double flops() const { return 0; }

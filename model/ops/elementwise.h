@@ -25,7 +25,7 @@ struct EmbeddingShape {
 
 /// residual += x (when `adds_residual`), y = residual / rms(residual) * gain. `rows_from_cache` of the rows come from,
 /// and `rows_to_cache` go to, the small cache of hidden rows that enter at the first sparse layer (method.md, "One
-/// decoding step").
+/// decoding step"), where they are with their residual: x is not read for them.
 struct RmsNormShape {
   std::int64_t rows = 0;
   std::int64_t hidden_size = 0;
@@ -37,15 +37,16 @@ struct RmsNormShape {
   Traffic bytes_moved() const {
     const std::int64_t block = bytes_of(dtype, rows * hidden_size);
     return {.weight_read = bytes_of(dtype, hidden_size),
-            .other_read = (adds_residual ? 2 : 1) * block,
+            .other_read = (adds_residual ? 2 * block - bytes_of(dtype, rows_from_cache * hidden_size) : block),
             .other_write = (adds_residual ? 2 : 1) * block + bytes_of(dtype, rows_to_cache * hidden_size)};
   }
   double flops() const { return static_cast<double>(rows * hidden_size) * (adds_residual ? 5.0 : 4.0); }
 };
 
-/// Rotates Q and K of all rows, appends K,V of `rows_appended` current tokens, overwrites K,V of `rows_overwritten`
-/// older ones, and refreshes the min/max summaries of the touched pages: incrementally for an append into an open page,
-/// by reading `pages_recomputed` (summed over sequences) pages' keys again where a key was overwritten.
+/// Rotates Q of all rows, appends K,V of `rows_appended` current tokens, overwrites K,V of `rows_overwritten` older
+/// ones (K and V of other rows are not read), and refreshes the min/max summaries of the touched pages: incrementally
+/// for an append into an open page, by reading `pages_recomputed` (summed over sequences) pages' keys again where a key
+/// was overwritten.
 struct RopeAppendShape {
   std::int64_t rows = 0;
   std::int64_t rows_appended = 0;
@@ -62,7 +63,7 @@ struct RopeAppendShape {
 
   Traffic bytes_moved() const {
     const std::int64_t q = rows * num_q_heads * head_dim;
-    const std::int64_t kv = 2 * rows * num_kv_heads * head_dim;
+    const std::int64_t kv = 2 * (rows_appended + rows_overwritten) * num_kv_heads * head_dim;
     const std::int64_t summary = 2 * num_kv_heads * head_dim * 2;  // min and max, 2 bytes each
     return {.summary_read = bytes_of(kv_dtype, keys_recomputed * num_kv_heads * head_dim) + summaries_widened * summary,
             .weight_read = qk_norm ? bytes_of(dtype, 2 * head_dim) : 0,

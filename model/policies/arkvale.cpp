@@ -9,8 +9,9 @@
 //             capacity, and k = capacity / capacity_ratio pages are ranked into it
 //
 // Costs per layer: estimate (digests 2 b Hk M d e), mean over heads, top-k; the ids go to the host, which waits and
-// starts one copy of 2 P Hk d e bytes per recalled page, all before attention; and the backup of filled pages, counted
-// as one token a step (w tokens under a window: a page in host memory is copied again when one of its tokens changes).
+// starts one copy of 2 P Hk d e bytes per recalled page (ours hands them over in one batch), all before attention; and
+// the backup of filled pages, counted as one token a step (w tokens under a window: a page in host memory is copied
+// again when one of its tokens changes).
 #include <array>
 
 #include "model/policies/layer_counts.h"
@@ -73,7 +74,10 @@ class ArkvalePolicy final : public RankingPolicy {
         "score_mean", layer.layer);
     graph.add(TopKShape{.pages = pages, .selected = c.b * best, .batch = c.b, .num_kv_heads = 1}, "top_k", layer.layer);
     const auto ready = read_back(graph, 4 * c.b * best, "recall_ids", layer.layer);
-    copy_in(graph, ready, c.kv(layer.recalled_pages * c.page_size), (layer.recalled_pages + c.hk - 1) / c.hk,
+    copy_in(graph, ready,
+            {.bytes = c.kv(layer.recalled_pages * c.page_size),
+             .transfers = (layer.recalled_pages + c.hk - 1) / c.hk,
+             .in_one_batch = layer.config.implementation.host_issue_s <= 0},
             "page_recall", layer.layer);
   }
 

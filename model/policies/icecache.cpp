@@ -73,7 +73,7 @@ class IceCachePolicy final : public RankingPolicy {
     const std::int64_t pages = c.kv(layer.recalled_pages * c.page_size);
     const auto gathered =
         graph.add_after(ready, HostComputeShape{.bytes = 2 * pages}, "host_gather", layer.layer, Stream::host);
-    copy_in(graph, gathered, pages, 1, "page_recall", layer.layer);
+    copy_in(graph, gathered, {.bytes = pages}, "page_recall", layer.layer);
     graph.add(CachePassShape{.kv_read = pages, .kv_write = pages}, "scatter_pages", layer.layer);
   }
 

@@ -83,7 +83,7 @@ class PqCachePolicy final : public RankingPolicy {
     const auto ids = read_back(graph, 4 * recalled, "miss_ids", layer.layer);
     const auto gathered =
         graph.add_after(ids, HostComputeShape{.bytes = 2 * c.kv(recalled)}, "host_gather", layer.layer, Stream::host);
-    copy_in(graph, gathered, c.kv(recalled), 2, "token_recall", layer.layer);
+    copy_in(graph, gathered, {.bytes = c.kv(recalled), .transfers = 2}, "token_recall", layer.layer);
     if (has_later_sparse_layer(layer)) {
       graph.add_after(ids, HostToDeviceShape{.bytes = codes}, "codes_of_next_layer", layer.layer, Stream::copy_in);
     }

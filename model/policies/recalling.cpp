@@ -87,14 +87,13 @@ StepGraph::Vertex read_back(StepGraphBuilder& graph, std::int64_t bytes, const c
   return graph.add_after(copied, HostComputeShape{}, "host_sync", layer, Stream::host);
 }
 
-void copy_in(StepGraphBuilder& graph, StepGraph::Vertex ready, std::int64_t bytes, std::int64_t transfers,
-             const char* name, int layer) {
-  if (bytes == 0) {
+void copy_in(StepGraphBuilder& graph, StepGraph::Vertex ready, const HostToDeviceShape& copies, const char* name,
+             int layer) {
+  if (copies.bytes == 0) {
     graph.await(Stream::compute, ready);
     return;
   }
-  graph.await(Stream::compute, graph.add_after(ready, HostToDeviceShape{.bytes = bytes, .transfers = transfers}, name,
-                                               layer, Stream::copy_in));
+  graph.await(Stream::compute, graph.add_after(ready, copies, name, layer, Stream::copy_in));
 }
 
 void copy_out(StepGraphBuilder& graph, std::int64_t bytes, const char* name, int layer) {

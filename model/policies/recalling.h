@@ -32,10 +32,10 @@ void recall(const RankedPages& ranked, const std::vector<PageId>& selected, std:
 /// the end of that wait.
 StepGraph::Vertex read_back(StepGraphBuilder& graph, std::int64_t bytes, const char* name, int layer);
 
-/// Copies `bytes` in `transfers` pieces to the GPU once `ready` has ended; the next operation on the compute stream
-/// waits for it. With nothing to copy it waits for `ready` alone.
-void copy_in(StepGraphBuilder& graph, StepGraph::Vertex ready, std::int64_t bytes, std::int64_t transfers,
-             const char* name, int layer);
+/// Copies to the GPU once `ready` has ended; the next operation on the compute stream waits for it. With nothing to
+/// copy it waits for `ready` alone.
+void copy_in(StepGraphBuilder& graph, StepGraph::Vertex ready, const HostToDeviceShape& copies, const char* name,
+             int layer);
 
 /// Copies `bytes` that the latest operation on the compute stream produced to the host; nothing waits for it.
 void copy_out(StepGraphBuilder& graph, std::int64_t bytes, const char* name, int layer);

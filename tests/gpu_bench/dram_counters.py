@@ -26,21 +26,25 @@ def read_counters(file: Path) -> list[dict]:
     return kernels
 
 
-def is_second_part(name: str) -> bool:
-    """A product that cuBLASLt splits adds its parts up in a kernel of its own."""
-    return "splitK" in name or "split_k" in name.lower() and "reduce" in name.lower()
+def is_second_part(kind: str, name: str) -> bool:
+    """A product that cuBLASLt splits adds its parts up in a kernel of its own; so does attention that should merge its
+    splits but lacks the warps."""
+    if kind == "attention":
+        return "merge" in name
+    return kind == "matmul" and ("splitK" in name or "split_k" in name.lower() and "reduce" in name.lower())
 
 
 def match(expected: list[dict], kernels: list[dict]) -> list[dict]:
     """One row per operation; kernels come in the operations' order. Raises ValueError when their numbers differ."""
     rows = []
     at = 0
-    for op in expected:
+    for op, following in zip(expected, expected[1:] + [{"kind": ""}]):
         if at >= len(kernels):
             raise ValueError(f"no kernel is left for {op['id']} {op['op']}")
         row = dict(op, kernel=kernels[at]["name"], dram_read=kernels[at]["read"], dram_write=kernels[at]["write"])
         at += 1
-        while at < len(kernels) and op["kind"] == "matmul" and is_second_part(kernels[at]["name"]):
+        while (at < len(kernels) and following["kind"] != "attention_merge"
+               and is_second_part(op["kind"], kernels[at]["name"])):
             row["dram_read"] += kernels[at]["read"]
             row["dram_write"] += kernels[at]["write"]
             at += 1
