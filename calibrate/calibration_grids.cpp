@@ -37,7 +37,9 @@ std::vector<Grid> calibration_grids(OpKind kind) {
               {axis_at(ShapeAxis::head_dim, {64, 128}), axis_at(ShapeAxis::query_rows, kQueryRows),
                axis_at(ShapeAxis::tokens_per_block, {64, 256, 1024, 8192})},
               {axis_at(ShapeAxis::head_dim, {64, 128}), axis_at(ShapeAxis::blocks_per_sm, {.1, .5, 1, 2, 4}),
-               axis_at(ShapeAxis::unseen_per_page, {0, 1, 4})}};
+               axis_at(ShapeAxis::unseen_per_page, {0, 1, 4})},
+              {axis_at(ShapeAxis::merged_rows, {0, 1, 4, 16, 64}), axis_at(ShapeAxis::splits, {1, 2, 4, 16, 64}),
+               axis_at(ShapeAxis::tokens_per_block, {64, 512, 8192})}};
     case OpKind::embedding:
     case OpKind::rms_norm: return {block(kHidden)};
     case OpKind::silu_mul: return {block({1024, 2048, 4096, 8192, 16384, 32768})};

@@ -10,10 +10,22 @@
 namespace retrosim {
 namespace {
 
-constexpr std::array<std::string_view, kNumShapeAxes> kNames{
-    "rows",           "columns",  "depth",           "lists",  "blocks_per_sm",  "tokens_per_block",  "query_rows",
-    "page_size",      "head_dim", "unseen_per_page", "splits", "pages_per_list", "selected_per_list", "sequences",
-    "tokens_per_list"};
+constexpr std::array<std::string_view, kNumShapeAxes> kNames{"rows",
+                                                             "columns",
+                                                             "depth",
+                                                             "lists",
+                                                             "blocks_per_sm",
+                                                             "tokens_per_block",
+                                                             "query_rows",
+                                                             "page_size",
+                                                             "head_dim",
+                                                             "unseen_per_page",
+                                                             "splits",
+                                                             "pages_per_list",
+                                                             "selected_per_list",
+                                                             "sequences",
+                                                             "tokens_per_list",
+                                                             "merged_rows"};
 
 double ratio(std::int64_t a, std::int64_t b) {
   return static_cast<double>(a) / static_cast<double>(std::max<std::int64_t>(1, b));
@@ -60,6 +72,7 @@ struct Value {
       case ShapeAxis::head_dim: return static_cast<double>(s.head_dim);
       case ShapeAxis::unseen_per_page: return ratio(s.unseen_visits, s.pages_loaded);
       case ShapeAxis::splits: return static_cast<double>(s.num_splits);
+      case ShapeAxis::merged_rows: return s.merges ? static_cast<double>(s.window * s.query_group()) : 0;
       case ShapeAxis::sequences: return static_cast<double>(s.batch);
       case ShapeAxis::tokens_per_list: return ratio(s.tokens_loaded, lists);
       default: return 0;

@@ -27,9 +27,10 @@ enum class ShapeAxis : std::uint8_t {
   pages_per_list,     // scored
   selected_per_list,  // pages
   sequences,          // batch
-  tokens_per_list     // keys of one sequence and KV head
+  tokens_per_list,    // keys of one sequence and KV head
+  merged_rows         // query rows of a list that decode attention merges in the same launch
 };
-inline constexpr int kNumShapeAxes = 15;
+inline constexpr int kNumShapeAxes = 16;
 
 std::string_view name_of(ShapeAxis axis);
 /// Throws InputError naming `field`.

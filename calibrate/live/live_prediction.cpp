@@ -19,11 +19,17 @@ std::int64_t interval_of(const Policy& policy) {
   return 1;
 }
 
+/// Prices of launches among their like, as the live operations' chains are.
+GpuProfile without_overlap(GpuProfile gpu) {
+  for (auto& [key, kind] : gpu.kinds) kind.step_overlap_s = 0;
+  return gpu;
+}
+
 /// Runs and prices one step; adds to the operations' means.
 class Prediction {
  public:
   Prediction(const DecodeConfig& config, const LiveResult& result, const GpuProfile& gpu)
-      : config_(config), result_(result), gpu_(gpu), pricer_(gpu) {}
+      : config_(config), result_(result), gpu_(gpu), pricer_(gpu), chain_pricer_(without_overlap(gpu)) {}
 
   LivePrediction step(std::int64_t position) {
     StepDemand demand = demand_without_unseen(config_);
@@ -40,7 +46,7 @@ class Prediction {
       const Op& op = graph.op(v);
       prices.push_back(pricer_.price(op));
       const double us = 1e6 * (prices.back().latency_s() + gpu_.graph_node_s);
-      out.op_us[op.name] += us;
+      out.op_us[op.name] += 1e6 * (chain_pricer_.price(op).latency_s() + gpu_.graph_node_s);
       out.op_kind[op.name] = std::string(name_of(op.kind()));
       ++launches[op.name];
       if (op.kind() == OpKind::matmul) products_us += us;
@@ -70,6 +76,7 @@ class Prediction {
   const LiveResult& result_;
   const GpuProfile& gpu_;
   Pricer pricer_;
+  Pricer chain_pricer_;
 };
 
 }  // namespace

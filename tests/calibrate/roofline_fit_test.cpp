@@ -59,6 +59,27 @@ TEST(RooflineFit, RecoversKnownParametersExactlyWithoutNoise) {
   EXPECT_LT(kind.hold_out.mape, 1e-5);
 }
 
+// Decode attention bound by what its warps pass, beside bytes: known parameters come back.
+TEST(RooflineFit, RecoversTheTimeOfASerialToken) {
+  FitPlan plan = synthetic_plan();
+  plan.start = {1e-6, 0.5, 0.5, 0, 0, 0, 0, 5e-9};
+  plan.fitted = {true, true, false, false, false, false, false, true};
+  KindProfile truth;
+  truth.fixed_latency_s = {4e-6, 4e-6, 4e-6};
+  truth.hbm_efficiency = {0.88, 0.88, 0.88};
+  truth.compute_efficiency = {0.5, 0.5, 0.5};
+  truth.serial_token_s = {1.3e-8, 1.3e-8, 1.3e-8};
+  std::vector<LatencySample> samples = synthetic_samples(0, 5, false);
+  for (LatencySample& sample : samples) {
+    sample.work.serial_tokens = sample.work.flops / 1e7;
+    sample.work.flops = 0;
+    sample.measured_s = predicted_s(plan, truth, sample);
+  }
+  const KindProfile kind = fit_roofline(plan, samples);
+  EXPECT_NEAR(kind.serial_token_s.value, 1.3e-8, 1e-12);
+  EXPECT_NEAR(kind.hbm_efficiency.value, 0.88, 1e-5);
+}
+
 // A 95 % interval misses in one case of twenty: of 5 parameters in 20 repetitions, 100 intervals, about 5 should miss.
 // With independent misses more than 12 happen in 0.15 % of all cases; the seeds are fixed.
 TEST(RooflineFit, IntervalsCoverTheTruthWithNoiseAndOutliers) {

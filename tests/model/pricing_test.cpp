@@ -138,6 +138,16 @@ TEST(Pricing, CopiesPayALatencyEach) {
   EXPECT_EQ(price.bound, Bound::pcie);
 }
 
+// One batch of 3: 5 us once, and 1 us for each of the two further copies.
+TEST(Pricing, CopiesOfOneBatchShareALatency) {
+  GpuProfile profile = round_gpu();
+  profile.pcie_copy_s = 1e-6;
+  const Price price =
+      Pricer(profile).price({.shape = HostToDeviceShape{.bytes = 1'000'000, .transfers = 3, .in_one_batch = true}});
+  EXPECT_NEAR(price.fixed_s, 7e-6, 1e-15);
+  EXPECT_NEAR(price.body_s, 20e-6, 1e-12);
+}
+
 TEST(Pricing, ProvenanceFollowsSamplesAndDomain) {
   GpuProfile profile = round_gpu();
   const Op op{.shape = MatmulShape{.m = 1, .n = 1000, .k = 10000}};
