@@ -257,11 +257,12 @@ class Fitter {
     }
   }
 
-  /// What a launch of each kind saves (or costs) in a step beside a chain of its like: least squares over the relative
-  /// errors of the steps that are not held out, with a small pull to 0.
+  /// What a launch of each kind, of few rows or of many, saves (or costs) in a step beside a chain of its like: least
+  /// squares over the relative errors of the steps that are not held out, with a small pull to 0.
   void fit_steps() {
+    constexpr int kUnknowns = 2 * kNumOpKinds;
     const Pricer pricer(profile());
-    std::vector<std::array<double, kNumOpKinds>> counts;
+    std::vector<std::array<double, kUnknowns>> counts;
     for (const GraphSample& sample : samples_) {
       if (sample.part != "step" || sample.throttled) continue;
       StepResidual step{.case_index = sample.case_index,
@@ -270,22 +271,23 @@ class Fitter {
                         .predicted_us = 0,
                         .held_out = is_held_out(sample.case_index, "")};
       double sum_s = profile().graph_launch_s - profile().graph_node_s;
-      std::array<double, kNumOpKinds> count{};
-      for (const MeasuredOp& op : sample.ops) {
-        const auto launches = static_cast<double>(op.count);
-        sum_s += launches * (pricer.price({.shape = op.shape, .name = "step"}).latency_s() + profile().graph_node_s);
-        count[op.shape.index()] += launches;
+      std::array<double, kUnknowns> count{};
+      for (const MeasuredOp& measured : sample.ops) {
+        const Op op{.shape = measured.shape, .name = "step"};
+        const auto launches = static_cast<double>(measured.count);
+        sum_s += launches * (pricer.price(op).latency_s() + profile().graph_node_s);
+        count[op.shape.index() + (rows_of(op) > kFewRows ? kNumOpKinds : 0)] += launches;
       }
       step.sum_us = sum_s / kUs;
       result_.steps.push_back(step);
       counts.push_back(count);
     }
-    Eigen::MatrixXd normal = Eigen::MatrixXd::Identity(kNumOpKinds, kNumOpKinds) * kOverlapRidge;
-    Eigen::VectorXd right = Eigen::VectorXd::Zero(kNumOpKinds);
+    Eigen::MatrixXd normal = Eigen::MatrixXd::Identity(kUnknowns, kUnknowns) * kOverlapRidge;
+    Eigen::VectorXd right = Eigen::VectorXd::Zero(kUnknowns);
     for (std::size_t i = 0; i < counts.size(); ++i) {
       const StepResidual& step = result_.steps[i];
       if (step.held_out) continue;
-      const Eigen::Map<const Eigen::VectorXd> count(counts[i].data(), kNumOpKinds);
+      const Eigen::Map<const Eigen::VectorXd> count(counts[i].data(), kUnknowns);
       const Eigen::VectorXd relative = count / step.measured_us;
       normal += relative * relative.transpose();
       right += relative * (step.sum_us - step.measured_us) / step.measured_us;
@@ -294,6 +296,7 @@ class Fitter {
     for (auto& [key, chains] : chains_) {
       const auto kind = static_cast<Eigen::Index>(chains.front().op.kind());
       profile().kinds[key].step_overlap_s = overlap_us[kind] * kUs;
+      profile().kinds[key].many_rows_step_overlap_s = overlap_us[kind + kNumOpKinds] * kUs;
     }
     const Pricer stepping(profile());
     std::size_t i = 0;

@@ -65,7 +65,8 @@ struct KindProfile {
   std::vector<LatencyTable> tables;  // factors on the roofline's time, multiplied; none: the formula alone
   // What a launch saves (below 0: costs) in a step beside a chain of its like, from which the rest is fitted: it starts
   // while the kernel before it ends.
-  double step_overlap_s = 0;
+  double step_overlap_s = 0;            // launches of at most kFewRows rows (pricing.h)
+  double many_rows_step_overlap_s = 0;  // of more: products by cuBLASLt, which do not start early
   Domain domain;
   HoldOut hold_out;
   std::vector<RegimeHoldOut> by_regime;

@@ -157,6 +157,7 @@ KindProfile read_kind(const JsonReader& reader) {
     for (const JsonReader& table : reader.objects("tables")) kind.tables.push_back(read_table(table));
   }
   kind.step_overlap_s = reader.number_or("step_overlap_s", 0, -1, 1);
+  kind.many_rows_step_overlap_s = reader.number_or("many_rows_step_overlap_s", kind.step_overlap_s, -1, 1);
   const JsonReader domain = reader.object("domain");
   kind.domain = {.min_bytes = domain.number("min_bytes", 0, kMaxBytes),
                  .max_bytes = domain.number("max_bytes", 0, kMaxBytes),
@@ -185,6 +186,9 @@ Json to_json(const KindProfile& kind) {
   if (kind.serial_token_s.value > 0) json["serial_token_s"] = to_json(kind.serial_token_s);
   for (const LatencyTable& table : kind.tables) json["tables"].push_back(to_json(table));
   if (kind.step_overlap_s != 0) json["step_overlap_s"] = kind.step_overlap_s;
+  if (kind.many_rows_step_overlap_s != kind.step_overlap_s) {
+    json["many_rows_step_overlap_s"] = kind.many_rows_step_overlap_s;
+  }
   json["domain"] = {{"min_bytes", kind.domain.min_bytes},
                     {"max_bytes", kind.domain.max_bytes},
                     {"min_flops", kind.domain.min_flops},

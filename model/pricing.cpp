@@ -114,6 +114,17 @@ OpWork work_of(const Op& op, const GpuSpec& spec) {
   return work;
 }
 
+std::int64_t rows_of(const Op& op) {
+  return std::visit(
+      [](const auto& shape) -> std::int64_t {
+        if constexpr (requires { shape.m; }) return shape.m;
+        if constexpr (requires { shape.rows; }) return shape.rows;
+        if constexpr (requires { shape.batch; }) return shape.batch;
+        return 1;
+      },
+      op.shape);
+}
+
 DType pricing_dtype(const Op& op) {
   if (const auto* matmul = std::get_if<MatmulShape>(&op.shape)) return matmul->weight_dtype;
   if (const auto* attention = std::get_if<AttentionShape>(&op.shape)) return attention->kv_dtype;
@@ -171,6 +182,7 @@ Pricer::KindEntry Pricer::make_entry(const KindProfile& kind, OpKind op, DType d
   if (op == OpKind::attention) entry.roofline.s_per_unseen_visit = profile_.unseen_visit_s / spec.sm_count;
   entry.tables = kind.tables;
   entry.step_overlap_s = kind.step_overlap_s;
+  entry.many_rows_step_overlap_s = kind.many_rows_step_overlap_s;
   entry.domain = kind.domain;
   entry.measured = kind.measured && !borrowed;
   const std::uint64_t capacity = std::bit_ceil(2 * kind.sampled_shapes.size() + 1);
@@ -256,7 +268,8 @@ Price Pricer::price(const Op& op) const {
   price.fixed_s = entry.roofline.fixed_s * factor;
   price.body_s = terms.body_s * factor;
   // Of the fixed part first; an operation that is all overlap takes no time.
-  const double late_s = price.fixed_s - entry.step_overlap_s;
+  const double overlap_s = rows_of(op) <= kFewRows ? entry.step_overlap_s : entry.many_rows_step_overlap_s;
+  const double late_s = price.fixed_s - overlap_s;
   price.fixed_s = std::max(0.0, late_s);
   price.body_s = std::max(0.0, price.body_s + std::min(0.0, late_s));
   if (price.body_s > 0) {

@@ -10,7 +10,7 @@
 //   serial  = serial_tokens * serial_token                     (decode attention: attention_warps.h; 0 for others)
 //   latency = [fixed_latency + (memory^4 + max(compute, serial)^4)^(1/4) + unit_latency * units / SMs
 //              + unseen_visit * (older queries' pages) / SMs] * product of the kind's tables at the operation's shape
-//             - step_overlap
+//             - step_overlap                               (of launches of few rows, or of many)
 //
 // The tables (latency_table.h) hold what the physical terms leave of measured times: the steps of tiles, waves and
 // split-K, and how many rows share a page. A profile fitted to few samples has none.
@@ -78,6 +78,11 @@ struct OpWork {
 };
 
 OpWork work_of(const Op& op, const GpuSpec& spec);
+
+/// Rows up to which our products run kernels of their own, which start while the kernel before them ends.
+inline constexpr std::int64_t kFewRows = 16;
+/// Rows of the block of activations that `op` works on; sequences where it has none.
+std::int64_t rows_of(const Op& op);
 
 /// The formula above with its parameters in seconds per byte, FLOP and unit.
 struct Roofline {
@@ -152,6 +157,7 @@ class Pricer {
     bool measured = false;
     std::vector<LatencyTable> tables;
     double step_overlap_s = 0;
+    double many_rows_step_overlap_s = 0;
     std::uint64_t shape_mask = 0;
     std::vector<std::uint64_t> shapes;  // open-addressing set of shape cells, 0 is empty
   };

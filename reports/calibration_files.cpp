@@ -89,7 +89,9 @@ Json calibration_fit_json(const CalibrationFit& fit) {
   }
   Json overlaps = Json::object();
   for (const auto& [key, kind] : fit.ops.profile.kinds) {
-    if (kind.step_overlap_s != 0) overlaps[key] = kind.step_overlap_s;
+    if (kind.step_overlap_s != 0) {
+      overlaps[key] = {{"few_rows", kind.step_overlap_s}, {"many_rows", kind.many_rows_step_overlap_s}};
+    }
   }
   json["step_overlap_s"] = std::move(overlaps);
   return json;

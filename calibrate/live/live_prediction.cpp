@@ -21,7 +21,7 @@ std::int64_t interval_of(const Policy& policy) {
 
 /// Prices of launches among their like, as the live operations' chains are.
 GpuProfile without_overlap(GpuProfile gpu) {
-  for (auto& [key, kind] : gpu.kinds) kind.step_overlap_s = 0;
+  for (auto& [key, kind] : gpu.kinds) kind.step_overlap_s = kind.many_rows_step_overlap_s = 0;
   return gpu;
 }
 

@@ -180,6 +180,11 @@ TEST(Pricing, TablesAndTheOverlapOfAStepChangeTheLatency) {
   const Price price = Pricer(profile).price(op);
   EXPECT_NEAR(price.fixed_s, 5e-6, 1e-12);
   EXPECT_NEAR(price.body_s, 3 * 20.0055e-6, 1e-12);
+  // More than 16 rows have an overlap of their own.
+  products.many_rows_step_overlap_s = 2e-6;
+  const Op many{.shape = MatmulShape{.m = 17, .n = 1000, .k = 10000}};
+  EXPECT_NEAR(Pricer(profile).price(many).fixed_s, 4e-6, 1e-12);
+  EXPECT_NEAR(Pricer(profile).price(op).fixed_s, 5e-6, 1e-12);
   // More overlap than latency: no time at all, never less.
   products.step_overlap_s = 1;
   EXPECT_EQ(Pricer(profile).price(op).latency_s(), 0);
