@@ -110,6 +110,7 @@ TEST(StepGraph, OlderRowsEnterAtTheFirstSparseLayer) {
 
 TEST(StepGraph, AttentionThatMergesIsOneLaunchWithTheBytesOfTwo) {
   DecodeConfig config = tiny_config("quest", 4);
+  config.sm_count = 1;  // one split
   const StepGraph apart = build_decode_step(config, demand_without_unseen(config));
   config.merges_in_attention = true;
   const StepGraph together = build_decode_step(config, demand_without_unseen(config));
