@@ -132,6 +132,11 @@ class Recorder:
         self._steps = None  # of the running forward call: per slot, a list over its recorded queries
 
     @property
+    def layers(self):
+        """The recorded ones."""
+        return self._layers
+
+    @property
     def num_steps(self):
         return 0 if self._writer is None else self._writer.num_steps
 
