@@ -15,7 +15,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kPatience{10};       // between looks at the other ranks
 constexpr std::chrono::milliseconds kPatienceAlone{50};  // without any
-constexpr std::size_t kAhead = 4;                        // chunks per thread that a rank holds, so that none waits
+constexpr std::size_t kAhead = 16;                       // chunks per thread that a rank holds, so that none waits
 constexpr int kBeatsPerTimeout = 5;
 
 class Coordinator {
