@@ -112,6 +112,7 @@ CalibrationCase calibration_case(int index, std::uint64_t seed, const GpuSpec& g
     draw_batch(draw, index, config);
     config.sm_count = gpu.sm_count;
     config.merges_in_attention = true;
+    config.few_row_products = true;
     one.seen_share = 1 - draw.log_uniform(0.03, 0.9);
     const double weights = weight_bytes_of_layer(config.llm);
     const double traffic = weights + kv_bytes_of_layer(config, loaded_tokens(config));

@@ -13,6 +13,14 @@ const std::vector<double> kLists{1, 2, 4, 8, 16, 32, 64, 128, 256, 512};
 const std::vector<double> kPages{16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384};
 const std::vector<double> kQueryRows{1, 4, 8, 16, 32, 64, 128, 256};
 
+const std::vector<double> kWindows{1, 2, 4, 8, 16, 32};
+const std::vector<double> kRopeBlocks{.02, .1, .25, .5, 1, 2, 4, 8, 16, 32, 64};
+
+/// Of an operation that adds up a product's partial results.
+Grid product_reader(const std::vector<double>& splits, const std::vector<double>& columns) {
+  return {axis_at(ShapeAxis::splits, splits), axis_at(ShapeAxis::rows, kRows), axis_at(ShapeAxis::columns, columns)};
+}
+
 Grid block(const std::vector<double>& columns) {
   return {axis_at(ShapeAxis::rows, kRows), axis_at(ShapeAxis::columns, columns)};
 }
@@ -22,10 +30,13 @@ Grid block(const std::vector<double>& columns) {
 std::vector<Grid> calibration_grids(OpKind kind) {
   switch (kind) {
     case OpKind::matmul:
-      // 16 and 17 rows: from the kernels of few rows to cuBLASLt.
-      return {{axis_at(ShapeAxis::rows, {1, 2, 4, 8, 16, 17, 32, 64, 128, 256, 512, 1024, 2048}),
+      // 16 and 17 rows: from the kernel of few rows to cuBLASLt. The second table is of the former alone.
+      return {{axis_at(ShapeAxis::kernel_rows, {1, 2, 4, 8, 16, 17, 32, 64, 128, 256, 512, 1024, 2048}),
                axis_at(ShapeAxis::columns, {512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 160000}),
-               axis_at(ShapeAxis::depth, {512, 1024, 2048, 4096, 8192, 16384, 32768})}};
+               axis_at(ShapeAxis::depth, {512, 1024, 2048, 4096, 8192, 16384, 32768})},
+              {axis_at(ShapeAxis::stages_per_block, {0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024}),
+               axis_at(ShapeAxis::blocks_per_sm, {0, .02, .1, .25, .5, .75, .9, 1}),
+               axis_at(ShapeAxis::kernel_rows, {1, 2, 4, 8, 16})}};
     case OpKind::attention:
       return {{axis_at(ShapeAxis::blocks_per_sm, {.02, .06, .125, .25, .5, .75, .9, 1, 1.5, 2, 3, 4, 8}),
                axis_at(ShapeAxis::tokens_per_block, {32, 64, 128, 256, 512, 1024, 2048, 4096, 16384, 65536}),
@@ -40,15 +51,18 @@ std::vector<Grid> calibration_grids(OpKind kind) {
                axis_at(ShapeAxis::unseen_per_page, {0, 1, 4})},
               {axis_at(ShapeAxis::merged_rows, {0, 1, 4, 16, 64}), axis_at(ShapeAxis::splits, {1, 2, 4, 16, 64}),
                axis_at(ShapeAxis::tokens_per_block, {64, 512, 8192})}};
-    case OpKind::embedding:
-    case OpKind::rms_norm: return {block(kHidden)};
-    case OpKind::silu_mul: return {block({1024, 2048, 4096, 8192, 16384, 32768})};
-    case OpKind::sample: return {block({8192, 16384, 32768, 65536, 131072})};
+    case OpKind::embedding: return {block(kHidden)};
+    case OpKind::rms_norm: return {product_reader({0, 1, 2, 4, 8}, kHidden)};
+    case OpKind::silu_mul: return {product_reader({1, 2, 4}, {1024, 2048, 4096, 8192, 16384, 32768})};
+    case OpKind::sample: return {product_reader({1, 2, 4}, {8192, 16384, 32768, 65536, 131072})};
     case OpKind::rope_append:
-      return {block(kHidden),
-              {axis_at(ShapeAxis::unseen_per_page, {0, 16, 32, 64, 128, 256}),
-               axis_at(ShapeAxis::lists, {1, 4, 16, 64, 256, 1024})},
-              {axis_at(ShapeAxis::head_dim, {64, 128}), axis_at(ShapeAxis::rows, kRows)}};
+      return {{axis_at(ShapeAxis::blocks_per_sm, kRopeBlocks), axis_at(ShapeAxis::window, kWindows),
+               axis_at(ShapeAxis::head_dim, {64, 128})},
+              {axis_at(ShapeAxis::tokens_per_list, {0, 8, 16, 32, 64, 128}), axis_at(ShapeAxis::window, kWindows)},
+              {axis_at(ShapeAxis::pages_per_list, {0, 1}), axis_at(ShapeAxis::blocks_per_sm, kRopeBlocks)},
+              {axis_at(ShapeAxis::qk_norm, {0, 1}), axis_at(ShapeAxis::blocks_per_sm, kRopeBlocks),
+               axis_at(ShapeAxis::window, kWindows)},
+              {axis_at(ShapeAxis::splits, {1, 2, 4})}};
     case OpKind::page_score:
       return {{axis_at(ShapeAxis::lists, kLists), axis_at(ShapeAxis::pages_per_list, kPages),
                axis_at(ShapeAxis::query_rows, {1, 2, 4, 8})},

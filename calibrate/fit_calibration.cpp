@@ -130,11 +130,15 @@ class Fitter {
 
   void read_chains() {
     profile().merges_in_attention = false;
+    profile().few_row_products = false;
     for (const GraphSample& sample : samples_) {
       if (sample.part != "chain" || sample.throttled) continue;
       const MeasuredOp& measured = sample.ops.front();
       if (const auto* attention = std::get_if<AttentionShape>(&measured.shape); attention != nullptr) {
         profile().merges_in_attention = profile().merges_in_attention || attention->merges;
+      }
+      if (const auto* product = std::get_if<MatmulShape>(&measured.shape); product != nullptr) {
+        profile().few_row_products = profile().few_row_products || product->splits > 0;
       }
       if (!is_cold(measured)) continue;
       const double per_launch =

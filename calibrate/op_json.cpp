@@ -17,11 +17,13 @@ void visit_members(EmbeddingShape& s, F f) {
 template <class F>
 void visit_members(RmsNormShape& s, F f) {
   f("rows", s.rows), f("hidden_size", s.hidden_size), f("adds_residual", s.adds_residual);
+  f("product_splits", s.product_splits);
   f("rows_from_cache", s.rows_from_cache), f("rows_to_cache", s.rows_to_cache);
 }
 template <class F>
 void visit_members(MatmulShape& s, F f) {
   f("m", s.m), f("n", s.n), f("k", s.k), f("weight_dtype", s.weight_dtype), f("bias", s.bias);
+  f("splits", s.splits);
 }
 template <class F>
 void visit_members(RopeAppendShape& s, F f) {
@@ -29,6 +31,7 @@ void visit_members(RopeAppendShape& s, F f) {
   f("pages_recomputed", s.pages_recomputed), f("keys_recomputed", s.keys_recomputed);
   f("summaries_widened", s.summaries_widened), f("num_q_heads", s.num_q_heads), f("num_kv_heads", s.num_kv_heads);
   f("head_dim", s.head_dim), f("kv_dtype", s.kv_dtype), f("qk_norm", s.qk_norm);
+  f("product_splits", s.product_splits);
 }
 template <class F>
 void visit_members(PageScoreShape& s, F f) {
@@ -61,11 +64,11 @@ void visit_members(PrefillAttentionShape& s, F f) {
 }
 template <class F>
 void visit_members(SiluMulShape& s, F f) {
-  f("rows", s.rows), f("intermediate_size", s.intermediate_size);
+  f("rows", s.rows), f("intermediate_size", s.intermediate_size), f("product_splits", s.product_splits);
 }
 template <class F>
 void visit_members(SampleShape& s, F f) {
-  f("rows", s.rows), f("vocab_size", s.vocab_size);
+  f("rows", s.rows), f("vocab_size", s.vocab_size), f("product_splits", s.product_splits);
 }
 template <class F>
 void visit_members(HostToDeviceShape& s, F f) {

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "model/error.h"
+#include "model/gpu_profile.h"
 
 namespace retrosim {
 namespace {
@@ -32,6 +33,12 @@ int DecodeConfig::rows_per_sequence(int layer) const {
   const int first = first_sparse_layer();
   if (first == llm.num_layers) return 1;  // no layer revises anything
   return carry_older_rows_through_dense_layers || layer >= first ? window : 1;
+}
+
+void launch_as_on(const GpuProfile& gpu, DecodeConfig& config) {
+  config.sm_count = gpu.spec.sm_count;
+  config.merges_in_attention = gpu.merges_in_attention;
+  config.few_row_products = gpu.few_row_products;
 }
 
 void validate(const DecodeConfig& config) {

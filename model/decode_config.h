@@ -26,6 +26,9 @@ struct DecodeConfig {
   int sm_count = 132;  // of the target GPU: decides the split plan of attention
   // Attention merges its splits and rows in the same launch where it can (attention_can_merge); false: always two.
   bool merges_in_attention = false;
+  // 16-bit products run by the own kernel of few rows (few_row_product.h) where a step has at most as many, and leave
+  // partial results to their readers; false: a library's kernels, which write results.
+  bool few_row_products = false;
   DType kv_dtype = DType::bf16;
   DType output_cache_dtype = DType::bf16;
   Implementation implementation = {};
@@ -43,6 +46,12 @@ struct DecodeConfig {
   /// step").
   int rows_per_sequence(int layer) const;
 };
+
+struct GpuProfile;
+
+/// Sets what a GPU and the kernels that its profile was measured with decide of the launches: SMs, merging attention,
+/// and products of few rows.
+void launch_as_on(const GpuProfile& gpu, DecodeConfig& config);
 
 /// Throws InputError naming the flag-like field: context beyond the model, batch < 1, window outside [1, kMaxWindow],
 /// page size outside [1, 1024], heads that a tensor-parallel split cannot divide, dense_layers > layers.

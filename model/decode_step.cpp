@@ -30,7 +30,7 @@ class DecodeStep {
                               .dtype = config_.llm.weight_dtype},
                "embedding", -1);
     for (int layer = 0; layer < config_.llm.num_layers; ++layer) add_layer(layer);
-    add_head(config_, graph_);
+    add_head(config_, local_, graph_);
   }
 
  private:
@@ -81,7 +81,8 @@ class DecodeStep {
                           .num_kv_heads = local_.kv_heads,
                           .head_dim = local_.head_dim,
                           .kv_dtype = config_.kv_dtype,
-                          .qk_norm = config_.llm.qk_norm};
+                          .qk_norm = config_.llm.qk_norm,
+                          .product_splits = splits_of_layer_product(config_, rows, local_.hidden)};
     // Up to and at l0 the older rows' inputs, and so their keys and values, never change.
     const bool revises = layer > first_sparse_ || config_.carry_older_rows_through_dense_layers;
     if (revises) shape.rows_overwritten = rows - config_.batch;

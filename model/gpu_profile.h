@@ -88,6 +88,7 @@ struct GpuProfile {
   std::string name;
   GpuSpec spec;
   bool merges_in_attention = false;          // attention's kernels merge their splits (DecodeConfig)
+  bool few_row_products = false;             // products of few rows leave partial results (DecodeConfig)
   std::map<std::string, KindProfile> kinds;  // key: "matmul.bfloat16", "attention.fp8", or a bare kind name
   double graph_node_s = 0;                   // gap between dependent kernels inside one CUDA graph
   double graph_launch_s = 0;                 // once per step

@@ -223,6 +223,7 @@ GpuProfile read_gpu_profile(const JsonReader& reader) {
   profile.provenance = reader.string("provenance");
   profile.spec = read_gpu_spec(reader.object("spec"));
   profile.merges_in_attention = reader.boolean_or("merges_in_attention", false);
+  profile.few_row_products = reader.boolean_or("few_row_products", false);
   for (const RateField& field : kRates) profile.*field.member = reader.number(field.key, field.min, field.max);
   profile.pcie_copy_s = reader.number_or("pcie_copy_s", 0, 0, kMaxSeconds);
   for (const JsonReader& file : reader.objects("sample_files")) {
@@ -242,6 +243,7 @@ std::string to_json_text(const GpuProfile& profile) {
   json["provenance"] = profile.provenance;
   json["spec"] = to_json(profile.spec);
   if (profile.merges_in_attention) json["merges_in_attention"] = true;
+  if (profile.few_row_products) json["few_row_products"] = true;
   for (const RateField& field : kRates) json[field.key] = profile.*field.member;
   if (profile.pcie_copy_s > 0) json["pcie_copy_s"] = profile.pcie_copy_s;
   json["sample_files"] = Json::array();

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "model/error.h"
+#include "model/few_row_product.h"
 
 namespace retrosim {
 namespace {
@@ -25,7 +26,11 @@ constexpr std::array<std::string_view, kNumShapeAxes> kNames{"rows",
                                                              "selected_per_list",
                                                              "sequences",
                                                              "tokens_per_list",
-                                                             "merged_rows"};
+                                                             "merged_rows",
+                                                             "kernel_rows",
+                                                             "stages_per_block",
+                                                             "window",
+                                                             "qk_norm"};
 
 double ratio(std::int64_t a, std::int64_t b) {
   return static_cast<double>(a) / static_cast<double>(std::max<std::int64_t>(1, b));
@@ -36,17 +41,40 @@ struct Value {
   int sm_count;
 
   double operator()(const EmbeddingShape& s) const { return block(s.rows, s.hidden_size); }
-  double operator()(const RmsNormShape& s) const { return block(s.rows, s.hidden_size); }
-  double operator()(const SiluMulShape& s) const { return block(s.rows, s.intermediate_size); }
-  double operator()(const SampleShape& s) const { return block(s.rows, s.vocab_size); }
+  double operator()(const RmsNormShape& s) const {
+    if (axis == ShapeAxis::splits) return s.adds_residual ? static_cast<double>(s.product_splits) : 0;
+    return block(s.rows, s.hidden_size);
+  }
+  double operator()(const SiluMulShape& s) const {
+    return axis == ShapeAxis::splits ? static_cast<double>(s.product_splits) : block(s.rows, s.intermediate_size);
+  }
+  double operator()(const SampleShape& s) const {
+    return axis == ShapeAxis::splits ? static_cast<double>(s.product_splits) : block(s.rows, s.vocab_size);
+  }
   double operator()(const MatmulShape& s) const {
-    return axis == ShapeAxis::depth ? static_cast<double>(s.k) : block(s.m, s.n);
+    const FewRowCut cut = s.splits > 0 ? few_row_cut(s.n, s.k) : FewRowCut{};
+    switch (axis) {
+      case ShapeAxis::depth: return static_cast<double>(s.k);
+      case ShapeAxis::kernel_rows:
+        return static_cast<double>(s.splits > 0 ? s.m : std::max(s.m, kFewRowProductRows + 1));
+      case ShapeAxis::splits: return static_cast<double>(s.splits);
+      case ShapeAxis::blocks_per_sm: return s.splits > 0 ? ratio(cut.blocks(sm_count), sm_count) : 0;
+      case ShapeAxis::stages_per_block:
+        return s.splits > 0 ? static_cast<double>(cut.units_per_block(sm_count) * cut.stages) : 0;
+      default: return block(s.m, s.n);
+    }
   }
   double operator()(const RopeAppendShape& s) const {
-    if (axis == ShapeAxis::unseen_per_page) return ratio(s.keys_recomputed, s.rows_appended);
-    if (axis == ShapeAxis::lists) return static_cast<double>(s.rows_appended * s.num_kv_heads);
-    if (axis == ShapeAxis::head_dim) return static_cast<double>(s.head_dim);
-    return block(s.rows, (s.num_q_heads + 2 * s.num_kv_heads) * s.head_dim);
+    switch (axis) {
+      case ShapeAxis::blocks_per_sm: return ratio(s.rows_appended * (s.num_q_heads + s.num_kv_heads), sm_count);
+      case ShapeAxis::window: return ratio(s.rows, s.rows_appended);
+      case ShapeAxis::head_dim: return static_cast<double>(s.head_dim);
+      case ShapeAxis::tokens_per_list: return ratio(s.keys_recomputed, s.rows_appended);
+      case ShapeAxis::pages_per_list: return ratio(s.pages_recomputed + s.summaries_widened, s.rows_appended);
+      case ShapeAxis::qk_norm: return s.qk_norm ? 1 : 0;
+      case ShapeAxis::splits: return static_cast<double>(s.product_splits);
+      default: return block(s.rows, (s.num_q_heads + 2 * s.num_kv_heads) * s.head_dim);
+    }
   }
   double operator()(const PageScoreShape& s) const {
     if (axis == ShapeAxis::lists) return static_cast<double>(s.batch * s.num_kv_heads);

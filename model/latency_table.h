@@ -17,20 +17,24 @@ enum class ShapeAxis : std::uint8_t {
   columns,            // n of a product, hidden, intermediate or vocabulary size, query heads * head size
   depth,              // k of a product
   lists,              // batch * KV heads
-  blocks_per_sm,      // blocks of decode attention over SMs
+  blocks_per_sm,      // blocks of a launch over SMs
   tokens_per_block,   // keys that one block of decode attention works through
   query_rows,         // window * query group: rows that share a page
   page_size,          // tokens
   head_dim,           // elements
   unseen_per_page,    // older queries that have not seen a loaded page, mean
-  splits,             // KV splits per list
-  pages_per_list,     // scored
+  splits,             // KV splits per list; of a product, or of what an operation reads of one: partial results
+  pages_per_list,     // scored; of rope_append: pages whose summaries change
   selected_per_list,  // pages
   sequences,          // batch
-  tokens_per_list,    // keys of one sequence and KV head
-  merged_rows         // query rows of a list that decode attention merges in the same launch
+  tokens_per_list,    // keys of one sequence and KV head; of rope_append: those read again for summaries
+  merged_rows,        // query rows of a list that decode attention merges in the same launch
+  kernel_rows,        // of a product: rows by the own kernel of few rows; one more than its most at least by another
+  stages_per_block,   // of a product by the own kernel of few rows (few_row_product.h)
+  window,             // rows of a sequence
+  qk_norm             // 1 where Q and K are normalised
 };
-inline constexpr int kNumShapeAxes = 16;
+inline constexpr int kNumShapeAxes = 20;
 
 std::string_view name_of(ShapeAxis axis);
 /// Throws InputError naming `field`.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "model/few_row_product.h"
+
 namespace retrosim {
 namespace {
 
@@ -13,16 +15,25 @@ void add_all_reduce(const LocalShape& local, const char* name, int layer, std::i
             name, layer);
 }
 
+/// Whether a layer's products of `m` rows run by the kernel of few rows: weights are laid out once, for the most rows
+/// of a step.
+bool has_few_rows(const DecodeConfig& config, std::int64_t m) {
+  return config.few_row_products && config.llm.weight_dtype == DType::bf16 &&
+         std::max(m, config.batch * config.window) <= kFewRowProductRows;
+}
+
 /// A product with the layer's weights.
 MatmulShape product(const DecodeConfig& config, std::int64_t m, std::int64_t n, std::int64_t k,
                     std::int64_t num_groups = 1) {
   const bool narrow = bits_of(config.llm.weight_dtype) <= 4;
+  const bool few_rows = num_groups == 1 && has_few_rows(config, m);
   return {.m = m,
           .n = n,
           .k = k,
           .weight_dtype = config.llm.weight_dtype,
           .num_groups = num_groups,
-          .bandwidth_share = narrow ? config.implementation.int4_bandwidth_share : 1.0};
+          .bandwidth_share = narrow ? config.implementation.int4_bandwidth_share : 1.0,
+          .splits = few_rows ? few_row_cut(n, k).splits : 0};
 }
 
 /// Embedding and LM head.
@@ -44,7 +55,10 @@ void add_dense_mlp(const DecodeConfig& config, const LocalShape& local, int laye
                    StepGraphBuilder& graph) {
   const std::int64_t intermediate = config.llm.intermediate_size / local.num_gpus;
   graph.add(product(config, rows, 2 * intermediate, local.hidden), "gate_up_proj", layer);
-  graph.add(SiluMulShape{.rows = rows, .intermediate_size = intermediate}, "silu_mul", layer);
+  graph.add(SiluMulShape{.rows = rows,
+                         .intermediate_size = intermediate,
+                         .product_splits = splits_of_layer_product(config, rows, local.hidden)},
+            "silu_mul", layer);
   graph.add(product(config, rows, local.hidden, intermediate), "down_proj", layer);
 }
 
@@ -64,7 +78,22 @@ void add_expert_mlp(const DecodeConfig& config, const LocalShape& local, int lay
   graph.add(product(config, visits, local.hidden, intermediate, experts), "experts_down_proj", layer);
 }
 
+bool is_moe_layer(const DecodeConfig& config, int layer) {
+  const auto index = static_cast<std::size_t>(layer);
+  return index < config.llm.layer_is_moe.size() && config.llm.layer_is_moe[index] != 0;
+}
+
+/// Partial results in which the norm after `layer` finds the MLP's output. An all-reduce leaves one.
+std::int64_t splits_of_mlp(const DecodeConfig& config, const LocalShape& local, int layer, std::int64_t rows) {
+  if (local.num_gpus > 1 || is_moe_layer(config, layer)) return 1;
+  return splits_of_layer_product(config, rows, config.llm.intermediate_size);
+}
+
 }  // namespace
+
+std::int64_t splits_of_layer_product(const DecodeConfig& config, std::int64_t rows, std::int64_t k) {
+  return has_few_rows(config, rows) ? few_row_cut(1, k).splits : 1;
+}
 
 TouchedPages touched_pages(std::int64_t context, int page_size, std::int64_t older) {
   const std::int64_t newest = context - 1;
@@ -79,7 +108,9 @@ TouchedPages touched_pages(std::int64_t context, int page_size, std::int64_t old
 
 void add_attention_input(const DecodeConfig& config, const LocalShape& local, int layer, const RmsNormShape& norm,
                          StepGraphBuilder& graph) {
-  graph.add(norm, "input_norm", layer);
+  RmsNormShape read = norm;
+  if (norm.adds_residual) read.product_splits = splits_of_mlp(config, local, layer - 1, norm.rows);
+  graph.add(read, "input_norm", layer);
   add_unfused_ops(config, local, layer, norm.rows, graph);
   MatmulShape qkv = product(config, norm.rows, (local.q_heads + 2 * local.kv_heads) * local.head_dim, local.hidden);
   qkv.bias = config.llm.qkv_bias;
@@ -90,11 +121,13 @@ void add_attention_output_and_mlp(const DecodeConfig& config, const LocalShape& 
                                   StepGraphBuilder& graph) {
   graph.add(product(config, rows, local.hidden, local.q_heads * local.head_dim), "o_proj", layer);
   add_all_reduce(local, "attention_all_reduce", layer, rows, graph);
-  graph.add(RmsNormShape{.rows = rows, .hidden_size = local.hidden, .adds_residual = true}, "post_attention_norm",
-            layer);
-  const auto index = static_cast<std::size_t>(layer);
-  const bool is_moe = index < config.llm.layer_is_moe.size() && config.llm.layer_is_moe[index] != 0;
-  if (is_moe) {
+  const std::int64_t attended = local.q_heads * local.head_dim;
+  graph.add(RmsNormShape{.rows = rows,
+                         .hidden_size = local.hidden,
+                         .adds_residual = true,
+                         .product_splits = local.num_gpus > 1 ? 1 : splits_of_layer_product(config, rows, attended)},
+            "post_attention_norm", layer);
+  if (is_moe_layer(config, layer)) {
     add_expert_mlp(config, local, layer, rows, graph);
   } else {
     add_dense_mlp(config, local, layer, rows, graph);
@@ -102,14 +135,23 @@ void add_attention_output_and_mlp(const DecodeConfig& config, const LocalShape& 
   add_all_reduce(local, "mlp_all_reduce", layer, rows, graph);
 }
 
-void add_head(const DecodeConfig& config, StepGraphBuilder& graph) {
+void add_head(const DecodeConfig& config, const LocalShape& local, StepGraphBuilder& graph) {
   const LlmSpec& llm = config.llm;
   const std::int64_t vocab = (llm.vocab_size + config.tensor_parallel_size - 1) / config.tensor_parallel_size;
-  graph.add(RmsNormShape{.rows = config.batch, .hidden_size = llm.hidden_size, .adds_residual = true}, "final_norm",
-            -1);
-  graph.add(MatmulShape{.m = config.batch, .n = vocab, .k = llm.hidden_size, .weight_dtype = head_dtype(config)},
-            "lm_head", -1);
-  graph.add(SampleShape{.rows = config.batch, .vocab_size = vocab}, "sample", -1);
+  // The head runs on the newest row of each sequence alone, so its weights may be laid out for fewer rows.
+  MatmulShape head{.m = config.batch, .n = vocab, .k = llm.hidden_size, .weight_dtype = head_dtype(config)};
+  if (config.few_row_products && head.weight_dtype == DType::bf16 && head.m <= kFewRowProductRows) {
+    head.splits = few_row_cut(head.n, head.k).splits;
+  }
+  graph.add(RmsNormShape{.rows = config.batch,
+                         .hidden_size = llm.hidden_size,
+                         .adds_residual = true,
+                         .product_splits = splits_of_mlp(config, local, llm.num_layers - 1, config.batch)},
+            "final_norm", -1);
+  graph.add(head, "lm_head", -1);
+  graph.add(
+      SampleShape{.rows = config.batch, .vocab_size = vocab, .product_splits = std::max<std::int64_t>(1, head.splits)},
+      "sample", -1);
 }
 
 }  // namespace retrosim

@@ -33,7 +33,11 @@ struct TouchedPages {
 /// The `older` tokens before the newest of `context` tokens (method.md: at most ceil((w-1)/P) + 1 pages).
 TouchedPages touched_pages(std::int64_t context, int page_size, std::int64_t older);
 
-/// RMSNorm and QKV projection of `rows` rows.
+/// Partial results that a layer's product of `rows` rows over `k` columns leaves (MatmulShape::splits); 1 where its
+/// kernel writes results.
+std::int64_t splits_of_layer_product(const DecodeConfig& config, std::int64_t rows, std::int64_t k);
+
+/// RMSNorm and QKV projection. The norm's `product_splits` are filled in.
 void add_attention_input(const DecodeConfig& config, const LocalShape& local, int layer, const RmsNormShape& norm,
                          StepGraphBuilder& graph);
 
@@ -42,6 +46,6 @@ void add_attention_output_and_mlp(const DecodeConfig& config, const LocalShape& 
                                   StepGraphBuilder& graph);
 
 /// Final RMSNorm, LM head and greedy sampling of one row per sequence.
-void add_head(const DecodeConfig& config, StepGraphBuilder& graph);
+void add_head(const DecodeConfig& config, const LocalShape& local, StepGraphBuilder& graph);
 
 }  // namespace retrosim

@@ -27,7 +27,8 @@ StepGraph build_prefill(const DecodeConfig& config, std::int64_t new_tokens, std
                            .num_kv_heads = local.kv_heads,
                            .head_dim = local.head_dim,
                            .kv_dtype = config.kv_dtype,
-                           .qk_norm = config.llm.qk_norm};
+                           .qk_norm = config.llm.qk_norm,
+                           .product_splits = splits_of_layer_product(config, rows, local.hidden)};
     if (config.is_sparse(layer) && config.policy->keeps_page_summaries()) {
       const std::int64_t first = context_before / config.page_size;
       const std::int64_t last = (context_before + new_tokens - 1) / config.page_size;
@@ -49,7 +50,7 @@ StepGraph build_prefill(const DecodeConfig& config, std::int64_t new_tokens, std
                 "prefill_attention", layer);
     add_attention_output_and_mlp(config, local, layer, rows, builder);
   }
-  add_head(config, builder);
+  add_head(config, local, builder);
   return graph;
 }
 

@@ -68,8 +68,7 @@ DecodeConfig resolve_config(const SimulationRequest& request, const LlmSpec& llm
   }
   config.dense_layers = request.dense_layers.value_or(has_dense_layers ? config.dense_layers : 0);
   config.tensor_parallel_size = request.tensor_parallel_size;
-  config.sm_count = gpu.spec.sm_count;
-  config.merges_in_attention = gpu.merges_in_attention;
+  launch_as_on(gpu, config);
   config.kv_dtype =
       resolve_dtype(request.kv_cache_dtype,
                     bits_of(config.llm.weight_dtype) >= 16 ? config.llm.weight_dtype : DType::bf16, "--kv-cache-dtype");

@@ -52,6 +52,7 @@ DecodeConfig decode_config(const LiveConfig& live, int sm_count) {
   config.sm_count = sm_count;
   config.kv_dtype = live.kv_dtype;
   config.merges_in_attention = live.merges_in_attention;
+  config.few_row_products = true;
   validate(config);
   return config;
 }

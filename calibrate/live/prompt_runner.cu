@@ -22,6 +22,7 @@ DecodeConfig prompt_config(const LlmWeights& checkpoint, DType dtype, std::int64
   config.kv_dtype = dtype;
   config.sm_count = device_attribute(cudaDevAttrMultiProcessorCount);
   config.merges_in_attention = true;
+  config.few_row_products = true;
   return config;
 }
 

@@ -1,5 +1,6 @@
 // One kernel launch per operation of the step graph.
 #include <algorithm>
+#include <stdexcept>
 #include <string_view>
 
 #include "kernels/attention_merge/attention_merge_cuda.h"
@@ -84,6 +85,9 @@ void StepExecutor::Impl::add(const Op& op, const MatmulShape& shape, cudaStream_
     prefetch.next = layer < weights.layers.size() ? &weights.layers[layer].qkv : &weights.lm_head;
   }
   const ProductView view = product_weights.run(x, shape.m, out.data(), &weights.lt, sm_count, prefetch, stream);
+  if (shape.splits > 0 && shape.splits != view.splits) {
+    throw std::logic_error("step graph: another number of partial results than the product leaves");
+  }
   (name == "qkv_proj" ? qkv : name == "gate_up_proj" ? gate_up : name == "lm_head" ? logits : product) = view;
 }
 

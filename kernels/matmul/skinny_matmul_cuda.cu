@@ -10,13 +10,13 @@ namespace {
 
 constexpr int kWarps = 8;  // that multiply; one more copies
 constexpr int kThreads = (kWarps + 1) * 32;
-constexpr int kStageColumns = 512;  // 64 per warp: two chunks of 32 columns, two mma each
-constexpr int kStageBytes = 16384;  // 16 rows x 512 columns, bf16
+constexpr int kStageColumns = kFewRowStageColumns;  // 64 per warp: two chunks of 32 columns, two mma each
+constexpr int kStageBytes = 16384;                  // 16 rows x 512 columns, bf16
 // Stages in shared memory: 128 KiB, so that no two products share an SM. Where two did, early blocks of the next one
 // doubled up on the SMs that were free first, and the others idled.
 constexpr int kRing = 8;
-constexpr int kMaxStages = 8;      // per unit: its part of X stays in registers
-constexpr int kColumnStride = 20;  // floats between columns of a partial tile: no bank conflicts
+constexpr int kMaxStages = kFewRowMaxStages;  // per unit: its part of X stays in registers
+constexpr int kColumnStride = 20;             // floats between columns of a partial tile: no bank conflicts
 
 template <int kColumnTiles>
 struct Shared {
@@ -42,10 +42,7 @@ struct Parameters {
 };
 
 int blocks_of(const SkinnyPlan& plan, int sm_count) {
-  // As many units per block as with a block on every SM, but no more blocks than that takes: the SMs left over hold the
-  // small kernels between products, and no product waits for one of those to end before its last block can start.
-  const std::int64_t units_per_block = (plan.units() + sm_count - 1) / sm_count;
-  return static_cast<int>((plan.units() + units_per_block - 1) / units_per_block);
+  return static_cast<int>(few_row_cut(plan.n, plan.k).blocks(sm_count));
 }
 
 __device__ __forceinline__ std::uint32_t shared_address(const void* p) {
@@ -276,11 +273,12 @@ SkinnyPlan plan_skinny_matmul(std::int64_t n, std::int64_t k) {
   if (n < 1 || n > 1 << 24) throw InputError("", "matmul.n", std::to_string(n), "1 to 2^24");
   if (k < 8 || k % 8 != 0 || k > 1 << 20)
     throw InputError("", "matmul.k", std::to_string(k), "a multiple of 8, to 2^20");
-  const std::int64_t columns = (k + kStageColumns - 1) / kStageColumns;
-  SkinnyPlan plan{.n = n, .k = k, .tiles = (n + 15) / 16};
-  plan.splits = static_cast<int>((columns + kMaxStages - 1) / kMaxStages);
-  plan.stages = static_cast<int>((columns + plan.splits - 1) / plan.splits);
-  return plan;
+  const FewRowCut cut = few_row_cut(n, k);
+  return {.n = n,
+          .k = k,
+          .splits = static_cast<int>(cut.splits),
+          .stages = static_cast<int>(cut.stages),
+          .tiles = cut.tiles};
 }
 
 void pack_skinny_weights(const SkinnyPlan& plan, const __nv_bfloat16* weights, void* packed, cudaStream_t stream) {

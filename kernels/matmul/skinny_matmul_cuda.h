@@ -10,9 +10,11 @@
 
 #include <cstdint>
 
+#include "model/few_row_product.h"
+
 namespace retrosim::kernels::cuda {
 
-inline constexpr int kSkinnyMaxRows = 16;
+inline constexpr int kSkinnyMaxRows = kFewRowProductRows;
 
 /// How a product is cut: units of 16 rows of W times stages * 512 columns; `splits` units make up a row of W.
 struct SkinnyPlan {

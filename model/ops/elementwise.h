@@ -9,6 +9,12 @@
 
 namespace retrosim {
 
+/// Bytes of `elements` of a product's result as its reader finds them: `splits` float32 partial results where there are
+/// several (MatmulShape::splits), else one of `dtype`.
+constexpr std::int64_t product_bytes(DType dtype, std::int64_t elements, std::int64_t splits) {
+  return splits > 1 ? splits * elements * 4 : bytes_of(dtype, elements);
+}
+
 /// Gathers `rows` rows of the embedding table.
 struct EmbeddingShape {
   std::int64_t rows = 0;
@@ -33,12 +39,15 @@ struct RmsNormShape {
   DType dtype = DType::bf16;
   std::int64_t rows_from_cache = 0;
   std::int64_t rows_to_cache = 0;
+  std::int64_t product_splits = 1;  // partial results that make up x
 
   Traffic bytes_moved() const {
     const std::int64_t block = bytes_of(dtype, rows * hidden_size);
-    return {.weight_read = bytes_of(dtype, hidden_size),
-            .other_read = (adds_residual ? 2 * block - bytes_of(dtype, rows_from_cache * hidden_size) : block),
-            .other_write = (adds_residual ? 2 : 1) * block + bytes_of(dtype, rows_to_cache * hidden_size)};
+    return {
+        .weight_read = bytes_of(dtype, hidden_size),
+        .other_read =
+            block + (adds_residual ? product_bytes(dtype, (rows - rows_from_cache) * hidden_size, product_splits) : 0),
+        .other_write = (adds_residual ? 2 : 1) * block + bytes_of(dtype, rows_to_cache * hidden_size)};
   }
   double flops() const { return static_cast<double>(rows * hidden_size) * (adds_residual ? 5.0 : 4.0); }
 };
@@ -60,6 +69,7 @@ struct RopeAppendShape {
   DType kv_dtype = DType::bf16;
   DType dtype = DType::bf16;
   bool qk_norm = false;
+  std::int64_t product_splits = 1;  // partial results that make up Q, K and V
 
   Traffic bytes_moved() const {
     const std::int64_t q = rows * num_q_heads * head_dim;
@@ -67,7 +77,7 @@ struct RopeAppendShape {
     const std::int64_t summary = 2 * num_kv_heads * head_dim * 2;  // min and max, 2 bytes each
     return {.summary_read = bytes_of(kv_dtype, keys_recomputed * num_kv_heads * head_dim) + summaries_widened * summary,
             .weight_read = qk_norm ? bytes_of(dtype, 2 * head_dim) : 0,
-            .other_read = bytes_of(dtype, q + kv) + rows * 8,
+            .other_read = product_bytes(dtype, q + kv, product_splits) + rows * 8,
             .kv_write = kv_bytes(kv_dtype, (rows_appended + rows_overwritten) * num_kv_heads, head_dim),
             .summary_write = (pages_recomputed + summaries_widened) * summary,
             .other_write = bytes_of(dtype, q)};
@@ -83,9 +93,10 @@ struct SiluMulShape {
   std::int64_t rows = 0;
   std::int64_t intermediate_size = 0;
   DType dtype = DType::bf16;
+  std::int64_t product_splits = 1;  // partial results that make up gate and up
 
   Traffic bytes_moved() const {
-    return {.other_read = bytes_of(dtype, 2 * rows * intermediate_size),
+    return {.other_read = product_bytes(dtype, 2 * rows * intermediate_size, product_splits),
             .other_write = bytes_of(dtype, rows * intermediate_size)};
   }
   double flops() const { return 6.0 * static_cast<double>(rows * intermediate_size); }
@@ -96,8 +107,11 @@ struct SampleShape {
   std::int64_t rows = 0;
   std::int64_t vocab_size = 0;
   DType dtype = DType::bf16;
+  std::int64_t product_splits = 1;  // partial results that make up the logits
 
-  Traffic bytes_moved() const { return {.other_read = bytes_of(dtype, rows * vocab_size), .other_write = rows * 4}; }
+  Traffic bytes_moved() const {
+    return {.other_read = product_bytes(dtype, rows * vocab_size, product_splits), .other_write = rows * 4};
+  }
   double flops() const { return static_cast<double>(rows * vocab_size); }
 };
 

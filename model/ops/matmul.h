@@ -18,12 +18,15 @@ struct MatmulShape {
   std::int64_t num_groups = 1;
   bool bias = false;
   double bandwidth_share = 1;  // of the bandwidth that products with 16-bit weights reach
+  // float32 partial results that the own kernel of few rows (few_row_product.h) leaves for the reader of Y to add up;
+  // 1: it writes Y itself. 0: another kernel, which always does.
+  std::int64_t splits = 0;
 
   std::int64_t weight_bytes() const { return num_groups * bytes_of(weight_dtype, n * k); }
   Traffic bytes_moved() const {
     return {.weight_read = weight_bytes() + (bias ? num_groups * bytes_of(weight_dtype, n) : 0),
             .other_read = bytes_of(activation_dtype, m * k),
-            .other_write = bytes_of(activation_dtype, m * n)};
+            .other_write = splits > 1 ? splits * m * n * 4 : bytes_of(activation_dtype, m * n)};
   }
   double flops() const { return 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k); }
 };

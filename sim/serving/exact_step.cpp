@@ -10,8 +10,7 @@ namespace retrosim {
 ExactStep::ExactStep(const ServingConfig& config, std::shared_ptr<const Pricer> pricer)
     : config_(config.decode), unseen_(config.unseen), pricer_(std::move(pricer)) {
   validate(config);
-  config_.sm_count = pricer_->profile().spec.sm_count;
-  config_.merges_in_attention = pricer_->profile().merges_in_attention;
+  launch_as_on(pricer_->profile(), config_);
 }
 
 const StepGraph& ExactStep::decode_graph(std::int64_t batch, std::int64_t context) {

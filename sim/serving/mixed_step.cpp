@@ -5,6 +5,7 @@
 #include <variant>
 #include <vector>
 
+#include "model/few_row_product.h"
 #include "model/layer_ops.h"
 
 namespace retrosim {
@@ -20,16 +21,16 @@ struct JoinRows {
   std::int64_t rows() const { return is_head() ? chunks : tokens; }
 
   void operator()(EmbeddingShape& shape) const { shape.rows += tokens; }
-  void operator()(RmsNormShape& shape) const { shape.rows += rows(); }
+  void operator()(RmsNormShape& shape) const { join(shape, rows()); }
   void operator()(SiluMulShape& shape) const {
     const bool expert = config.llm.moe.num_experts > 0 &&
                         shape.intermediate_size * config.tensor_parallel_size == config.llm.moe.intermediate_size;
-    shape.rows += tokens * (expert && is_moe_layer() ? config.llm.moe.experts_per_token : 1);
+    join(shape, tokens * (expert && is_moe_layer() ? config.llm.moe.experts_per_token : 1));
   }
   void operator()(MoeRouteShape& shape) const { shape.rows += tokens; }
-  void operator()(SampleShape& shape) const { shape.rows += chunks; }
+  void operator()(SampleShape& shape) const { join(shape, chunks); }
   void operator()(RopeAppendShape& shape) const {
-    shape.rows += tokens;
+    join(shape, tokens);
     shape.rows_appended += tokens;
     if (config.is_sparse(op.layer) && config.policy->keeps_page_summaries()) {
       shape.pages_recomputed += tokens / config.page_size + chunks;
@@ -46,10 +47,18 @@ struct JoinRows {
       shape.num_groups = expected_distinct_experts(config.llm.moe, shape.m / config.llm.moe.experts_per_token);
     } else {
       shape.m += rows();
+      if (shape.m > kFewRowProductRows) shape.splits = 0;
     }
   }
   template <typename Other>
   void operator()(Other& /*shape*/) const {}
+
+  /// More rows, and maybe more than the kernel of few rows takes: then a product is not left in parts.
+  template <typename Reader>
+  static void join(Reader& shape, std::int64_t more) {
+    shape.rows += more;
+    if (shape.rows > kFewRowProductRows) shape.product_splits = 1;
+  }
 
   bool is_moe_layer() const {
     const auto index = static_cast<std::size_t>(op.layer);

@@ -74,8 +74,7 @@ StepCosts::StepCosts(const ServingConfig& config, std::shared_ptr<const Pricer> 
     }
   }
   DecodeConfig one = config.decode;
-  one.sm_count = exact_.pricer().profile().spec.sm_count;
-  one.merges_in_attention = exact_.pricer().profile().merges_in_attention;
+  launch_as_on(exact_.pricer().profile(), one);
   one.batch = 1;
   one.context = 1;
   rows_[0].ops = row_ops(build_prefill(one, 1, 0));

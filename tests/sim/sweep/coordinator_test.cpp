@@ -92,7 +92,7 @@ TEST(Coordinator, PointsOfALostRankAreComputedByOthers) {
   FakeLink lost(office, 1);
   lost.send(0, {.kind = RankMessageKind::beat, .chunk = {42, 4}, .rows = {}});
   FakeLink link(office, 0);
-  EXPECT_EQ(sweep(40, 1, &link, 100ms), all_rows(40));
+  EXPECT_EQ(sweep(400, 1, &link, 100ms), all_rows(400));
   std::uint64_t taken = 0;
   bool stopped = false;
   while (const auto message = lost.receive()) {
