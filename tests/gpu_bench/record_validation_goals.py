@@ -83,6 +83,7 @@ def main() -> None:
     if recorder:
         traces.append(goal("gpu_record_speedup", ">=", 10, recorder["speedup"], recorder["unit"], recorder["measured_on"],
                            recorder["command"], f"{SAMPLES}/recorder.json", why("gpu_record_speedup")))
+        traces[-1]["note"] = recorder["note"]
     for area, goals in (("calibrate", calibrate), ("policies", policies), ("traces", traces)):
         if goals:
             merge(area, goals)
