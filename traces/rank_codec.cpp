@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
+
+#include "traces/short_list.h"
 
 namespace retrosim {
 namespace {
@@ -75,44 +78,65 @@ std::uint8_t RankCodec::encode(std::span<const PageId> pages, std::span<const st
   return shift;
 }
 
+// take(i, k): the k-th page left in R, which is taken out, after i others. Pages and masses in one loop: the processor
+// works on an entry's mass while the next page is still being looked for.
+template <typename Take>
+bool RankCodec::decode_entries(std::span<const std::uint32_t> page_codes, std::span<const std::uint8_t> mass_codes,
+                               std::uint8_t mass_shift, std::span<PageId> pages, std::span<std::uint8_t> mass,
+                               Take take) {
+  const bool first = rank_mass_.empty();
+  const std::size_t size = order_.size();
+  std::uint8_t above = 0;
+  for (std::size_t i = 0; i < page_codes.size(); ++i) {
+    const std::size_t k = page_codes[i];
+    if (i >= size || k >= size - i) return false;
+    const PageId page = take(i, k);
+    std::uint8_t predicted = above;
+    if (!first) predicted = listed_[page] != 0 ? last_mass_[page] : rank_mass_[std::min(i, rank_mass_.size() - 1)];
+    above = static_cast<std::uint8_t>(predicted + mass_shift + unzigzag(mass_codes[i]));
+    pages[i] = page;
+    mass[i] = last_mass_[page] = above;
+    listed_[page] = 1;
+  }
+  return true;
+}
+
 bool RankCodec::decode(std::span<const std::uint32_t> page_codes, std::span<const std::uint8_t> mass_codes,
                        std::uint8_t mass_shift, std::int64_t num_pages, std::span<PageId> pages,
                        std::span<std::uint8_t> mass) {
   start_step(num_pages);
-  if (order_.size() <= kShortList) {
-    // Taking a page moves the better ones of R up by one: a few hundred bytes, cheaper than any bookkeeping.
-    PageId* left = order_.data();
-    for (std::size_t i = 0; i < page_codes.size(); ++i, ++left) {
-      const std::size_t k = page_codes[i];
-      if (k >= order_.size() - i) return false;
-      pages[i] = left[k];
-      std::memmove(left + 1, left, k * sizeof(PageId));
+  const auto with = [&](auto take) {
+    return decode_entries(page_codes, mass_codes, mass_shift, pages, mass, std::move(take));
+  };
+  const auto from = [this](auto& list) {
+    return [this, &list](std::size_t, std::size_t k) { return order_[list.take(static_cast<std::uint32_t>(k))]; };
+  };
+  bool good = false;
+#if defined(__x86_64__)
+  if (ShortList<1>::available() && order_.size() <= ShortList<2>::kMostPositions) {
+    if (order_.size() <= ShortList<1>::kMostPositions) {
+      ShortList<1> left;
+      good = with(from(left));
+    } else {
+      ShortList<2> left;
+      good = with(from(left));
     }
+  } else
+#endif
+      if (order_.size() <= kShortList) {
+    // Taking a page moves the better ones of R up by one: a few hundred bytes, cheaper than any bookkeeping.
+    good = with([this](std::size_t i, std::size_t k) {
+      PageId* left = order_.data() + i;
+      const PageId page = left[k];
+      std::memmove(left + 1, left, k * sizeof(PageId));
+      return page;
+    });
   } else {
     remaining_.fill(order_.size());
-    for (std::size_t i = 0; i < page_codes.size(); ++i) {
-      if (page_codes[i] >= remaining_.size()) return false;
-      pages[i] = order_[remaining_.take(page_codes[i])];
-    }
+    good = with(from(remaining_));
   }
-  if (rank_mass_.empty()) {
-    std::uint8_t above = 0;
-    for (std::size_t i = 0; i < pages.size(); ++i) {
-      above = static_cast<std::uint8_t>(above + mass_shift + unzigzag(mass_codes[i]));
-      mass[i] = last_mass_[pages[i]] = above;
-      listed_[pages[i]] = 1;
-    }
-  } else {
-    for (std::size_t i = 0; i < pages.size(); ++i) {
-      const PageId page = pages[i];
-      const std::uint8_t predicted =
-          listed_[page] != 0 ? last_mass_[page] : rank_mass_[std::min(i, rank_mass_.size() - 1)];
-      mass[i] = last_mass_[page] = static_cast<std::uint8_t>(predicted + mass_shift + unzigzag(mass_codes[i]));
-      listed_[page] = 1;
-    }
-  }
-  finish_step(pages, mass);
-  return true;
+  if (good) finish_step(pages, mass);
+  return good;
 }
 
 }  // namespace retrosim

@@ -38,6 +38,9 @@ class RankCodec {
  private:
   void start_step(std::int64_t num_pages);
   void finish_step(std::span<const PageId> pages, std::span<const std::uint8_t> mass);
+  template <typename Take>
+  bool decode_entries(std::span<const std::uint32_t> page_codes, std::span<const std::uint8_t> mass_codes,
+                      std::uint8_t mass_shift, std::span<PageId> pages, std::span<std::uint8_t> mass, Take take);
 
   RemainingList remaining_;
   std::vector<PageId> order_;            // R

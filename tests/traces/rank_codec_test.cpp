@@ -8,6 +8,7 @@
 #include <random>
 
 #include "traces/remaining_list.h"
+#include "traces/short_list.h"
 
 namespace retrosim {
 namespace {
@@ -33,6 +34,33 @@ TEST(RemainingList, TakesWhatAPlainListTakes) {
   }
 }
 
+#if defined(__x86_64__)
+template <typename List>
+void expect_takes_what_a_plain_list_takes(std::size_t n) {
+  std::mt19937 random(7);
+  for (const bool front : {false, true}) {  // anywhere; always among the best eight, as rankings that repeat do
+    List list;
+    std::vector<std::uint32_t> plain(n);
+    std::iota(plain.begin(), plain.end(), 0U);
+    while (!plain.empty()) {
+      const auto k =
+          static_cast<std::uint32_t>(random() % (front ? std::min<std::size_t>(8, plain.size()) : plain.size()));
+      ASSERT_EQ(list.take(k), plain[k]) << n;
+      plain.erase(plain.begin() + k);
+    }
+  }
+}
+
+TEST(ShortList, TakesWhatAPlainListTakes) {
+  if (!ShortList<1>::available()) GTEST_SKIP() << "no BMI2";
+  for (const std::size_t n : {1U, 2U, 63U, 64U, 65U, 448U, 511U, 512U}) {
+    expect_takes_what_a_plain_list_takes<ShortList<1>>(n);
+    expect_takes_what_a_plain_list_takes<ShortList<2>>(n);
+  }
+  for (const std::size_t n : {513U, 575U, 960U, 1023U, 1024U}) expect_takes_what_a_plain_list_takes<ShortList<2>>(n);
+}
+#endif
+
 TEST(RankCodec, CodesByHand) {
   RankCodec codec;
   std::vector<std::uint32_t> pages(3);
@@ -49,27 +77,30 @@ TEST(RankCodec, CodesByHand) {
   EXPECT_EQ(mass, (std::vector<std::uint8_t>{0, 0, 0}));
 }
 
-// Long lists are decoded in another way than short ones: 4,095 to 4,100 pages, ten steps, all pages and the best 700.
+// Lists of up to 512, 1,024 and 4,096 pages, and longer ones, are decoded in other ways each: ten steps across each of
+// these borders, all pages listed and the best 400.
 TEST(RankCodec, DecodesShortAndLongListsAlike) {
   std::mt19937 random(5);
-  for (const std::size_t listed : {700U, 4095U}) {
-    RankCodec encoder;
-    RankCodec decoder;
-    for (std::int64_t n = 4090; n < 4100; ++n) {
-      std::vector<PageId> pages(static_cast<std::size_t>(n));
-      std::iota(pages.begin(), pages.end(), PageId{0});
-      std::shuffle(pages.begin(), pages.end(), random);
-      if (listed == 700) pages.resize(listed);
-      std::vector<std::uint8_t> mass(pages.size());
-      for (std::uint8_t& m : mass) m = static_cast<std::uint8_t>(random());
-      std::vector<std::uint32_t> page_codes(pages.size());
-      std::vector<std::uint8_t> mass_codes(pages.size());
-      const std::uint8_t shift = encoder.encode(pages, mass, n, page_codes, mass_codes);
-      std::vector<PageId> decoded(pages.size());
-      std::vector<std::uint8_t> decoded_mass(pages.size());
-      ASSERT_TRUE(decoder.decode(page_codes, mass_codes, shift, n, decoded, decoded_mass));
-      ASSERT_EQ(decoded, pages);
-      ASSERT_EQ(decoded_mass, mass);
+  for (const std::int64_t border : {512, 1024, 4096}) {
+    for (const bool all : {false, true}) {
+      RankCodec encoder;
+      RankCodec decoder;
+      for (std::int64_t n = border - 5; n < border + 5; ++n) {
+        std::vector<PageId> pages(static_cast<std::size_t>(n));
+        std::iota(pages.begin(), pages.end(), PageId{0});
+        std::shuffle(pages.begin(), pages.end(), random);
+        if (!all) pages.resize(400);
+        std::vector<std::uint8_t> mass(pages.size());
+        for (std::uint8_t& m : mass) m = static_cast<std::uint8_t>(random());
+        std::vector<std::uint32_t> page_codes(pages.size());
+        std::vector<std::uint8_t> mass_codes(pages.size());
+        const std::uint8_t shift = encoder.encode(pages, mass, n, page_codes, mass_codes);
+        std::vector<PageId> decoded(pages.size());
+        std::vector<std::uint8_t> decoded_mass(pages.size());
+        ASSERT_TRUE(decoder.decode(page_codes, mass_codes, shift, n, decoded, decoded_mass));
+        ASSERT_EQ(decoded, pages);
+        ASSERT_EQ(decoded_mass, mass);
+      }
     }
   }
 }
