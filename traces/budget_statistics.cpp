@@ -4,6 +4,7 @@
 
 #include "model/error.h"
 #include "traces/budget_curve.h"
+#include "traces/each_ranking.h"
 #include "traces/parallel.h"
 
 namespace retrosim {
@@ -56,18 +57,10 @@ StepSums replay_layer(const TraceReader& trace, int slot, const TraceStatisticsO
   const TraceHeader& header = trace.header();
   std::vector<BudgetCurve> heads(static_cast<std::size_t>(header.num_kv_heads),
                                  BudgetCurve(policies, options.windows, header.page_size));
-  LayerColumns decoded;
-  for (std::int64_t chunk = trace.chunk_of_step(options.first_step); chunk < trace.num_chunks(); ++chunk) {
-    if (trace.chunk(chunk).first_step >= options.first_step + num_steps) break;
-    trace.read_layer(chunk, slot, decoded);
-    for (std::size_t head = 0; head < heads.size(); ++head) {
-      for (std::int64_t s = 0; s < decoded.num_steps(); ++s) {
-        const std::int64_t step = decoded.first_step() + s - options.first_step;
-        if (step < 0 || step >= num_steps) continue;
-        add(heads[head].advance(decoded.at(s, static_cast<int>(head))), step, columns, sums);
-      }
-    }
-  }
+  for_each_ranking(trace, slot, options.first_step, num_steps,
+                   [&](int head, std::int64_t step, const HeadRanking& ranking) {
+                     add(heads[static_cast<std::size_t>(head)].advance(ranking), step, columns, sums);
+                   });
   return sums;
 }
 

@@ -4,6 +4,7 @@
 
 #include "model/decode_config.h"
 #include "model/error.h"
+#include "traces/each_ranking.h"
 #include "traces/merged_pages.h"
 #include "traces/parallel.h"
 #include "traces/replay.h"
@@ -120,18 +121,10 @@ LayerSums replay_layer(const TraceReader& trace, int slot, const TraceStatistics
   for (int head = 0; head < header.num_kv_heads; ++head) {
     heads.emplace_back(options, columns, header.page_size, num_steps);
   }
-  LayerColumns decoded;
-  for (std::int64_t chunk = trace.chunk_of_step(options.first_step); chunk < trace.num_chunks(); ++chunk) {
-    if (trace.chunk(chunk).first_step >= options.first_step + num_steps) break;
-    trace.read_layer(chunk, slot, decoded);
-    for (std::size_t head = 0; head < heads.size(); ++head) {
-      for (std::int64_t s = 0; s < decoded.num_steps(); ++s) {
-        const std::int64_t step = decoded.first_step() + s - options.first_step;
-        if (step < 0 || step >= num_steps) continue;
-        heads[head].advance(decoded.at(s, static_cast<int>(head)), step, sums);
-      }
-    }
-  }
+  for_each_ranking(trace, slot, options.first_step, num_steps,
+                   [&](int head, std::int64_t step, const HeadRanking& ranking) {
+                     heads[static_cast<std::size_t>(head)].advance(ranking, step, sums);
+                   });
   const int layer = header.recorded_layers[static_cast<std::size_t>(slot)];
   for (std::size_t head = 0; head < heads.size(); ++head) heads[head].finish(layer, static_cast<int>(head), sums);
   return sums;

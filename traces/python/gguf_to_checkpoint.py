@@ -138,6 +138,12 @@ def read_text(args):
     return joined, f"{args.text.name}, field '{args.jsonl_field}' of every line, numbered and concatenated"
 
 
+def refuse(message):
+    """An argument that cannot be: exit code 2, as argparse does it."""
+    print(f"gguf_to_checkpoint.py: error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
 def write_tokens(args):
     from tokenizers import Tokenizer
 
@@ -147,6 +153,8 @@ def write_tokens(args):
     ids = tokenizer.encode(text, add_special_tokens=False).ids
     if tokenizer.decode(ids, skip_special_tokens=False) != text:
         sys.exit(f"{args.text}: the tokens do not decode to the text again")
+    if args.skip_tokens >= len(ids):
+        refuse(f"--skip-tokens: got {args.skip_tokens}, expected fewer than the {len(ids)} tokens of {args.text}")
     end = args.skip_tokens + args.max_tokens if args.max_tokens else len(ids)
     kept = ids[args.skip_tokens : end]
     which = f"the first {len(kept)}" if args.skip_tokens == 0 else f"{len(kept)} after the first {args.skip_tokens}"
@@ -172,6 +180,8 @@ def main():
     tokens.add_argument("--max-tokens", type=int, default=0, help="0: all")
     tokens.add_argument("--jsonl-field", help="concatenate this field of every line of a JSON-lines file")
     args = parser.parse_args()
+    if args.verb == "tokens" and min(args.skip_tokens, args.max_tokens) < 0:
+        refuse(f"--skip-tokens {args.skip_tokens} --max-tokens {args.max_tokens}: expected 0 or more")
     if args.verb == "checkpoint":
         write_checkpoint(args.gguf, args.folder)
     else:

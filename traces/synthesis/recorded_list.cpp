@@ -1,6 +1,7 @@
 #include "traces/synthesis/recorded_list.h"
 
 #include "model/error.h"
+#include "traces/each_ranking.h"
 
 namespace retrosim {
 
@@ -21,23 +22,14 @@ std::vector<RecordedList> recorded_lists_of(const TraceReader& trace, int slot, 
   empty.rank.resize(static_cast<std::size_t>(num_steps * empty.max_pages));
   empty.mass.resize(empty.rank.size());
   std::vector<RecordedList> lists(static_cast<std::size_t>(header.num_kv_heads), empty);
-  LayerColumns columns;
-  for (std::int64_t chunk = trace.chunk_of_step(first_step); chunk < trace.num_chunks(); ++chunk) {
-    if (trace.chunk(chunk).first_step >= first_step + num_steps) break;
-    trace.read_layer(chunk, slot, columns);
-    for (std::size_t head = 0; head < lists.size(); ++head) {
-      for (std::int64_t s = 0; s < columns.num_steps(); ++s) {
-        const std::int64_t step = columns.first_step() + s - first_step;
-        if (step < 0 || step >= num_steps) continue;
-        const HeadRanking ranking = columns.at(s, static_cast<int>(head));
-        const auto row = static_cast<std::size_t>(step * empty.max_pages);
-        for (std::size_t i = 0; i < ranking.pages.size(); ++i) {
-          lists[head].rank[row + ranking.pages[i]] = static_cast<std::uint16_t>(i);
-          lists[head].mass[row + ranking.pages[i]] = ranking.mass[i];
-        }
-      }
+  for_each_ranking(trace, slot, first_step, num_steps, [&](int head, std::int64_t step, const HeadRanking& ranking) {
+    RecordedList& list = lists[static_cast<std::size_t>(head)];
+    const auto row = static_cast<std::size_t>(step * empty.max_pages);
+    for (std::size_t i = 0; i < ranking.pages.size(); ++i) {
+      list.rank[row + ranking.pages[i]] = static_cast<std::uint16_t>(i);
+      list.mass[row + ranking.pages[i]] = ranking.mass[i];
     }
-  }
+  });
   return lists;
 }
 
