@@ -10,9 +10,10 @@
 namespace retrosim {
 namespace {
 
-constexpr double kMemoryShare = 0.5;    // of the GPU's, that a case may take
-constexpr double kL2Multiples = 6;      // of L2, that the weights of all layers take
-constexpr double kSlowestPassS = 5e-3;  // of a step at the datasheet's bandwidth
+constexpr double kMemoryShare = 0.5;         // of the GPU's, that a case may take
+constexpr double kL2Multiples = 6;           // of L2, that the weights of all layers take
+constexpr double kAttentionL2Multiples = 2;  // of L2, that all layers' loaded pages take in a case of attention alone
+constexpr double kSlowestPassS = 5e-3;       // of a step at the datasheet's bandwidth
 constexpr int kMinLayers = 4;
 constexpr int kMaxLayers = 32;
 
@@ -89,6 +90,27 @@ void draw_batch(Draw& draw, int index, DecodeConfig& config) {
   config.kv_dtype = draw.uniform(0, 1) < 0.75 ? DType::bf16 : DType::fp8_e4m3;
 }
 
+void draw_attention(Draw& draw, DecodeConfig& config) {
+  LlmSpec& llm = config.llm;
+  llm.name = "calibration";
+  llm.model_type = "llama";
+  llm.hidden_size = llm.intermediate_size = 512;
+  llm.vocab_size = 8192;
+  llm.num_layers = kMinLayers;
+  llm.layer_is_moe.assign(kMinLayers, 0);
+  llm.head_dim = draw.pick(std::array{64, 128});
+  llm.num_kv_heads = draw.pick(std::array{1, 2, 3, 4, 5, 8, 8, 8, 16, 32});
+  llm.num_q_heads = llm.num_kv_heads * draw.pick(std::array{1, 2, 3, 4, 4, 5, 7, 8, 8, 16});
+  llm.max_position = 1 << 20;
+  config.window = draw.pick(std::array{1, 1, 1, 2, 2, 3, 4, 4, 6, 8, 8, 12, 16, 16, 32});
+  config.batch = rounded(draw.log_uniform(1, 128), 1);
+  config.policy = make_policy("quest", {.budget = draw.log_uniform(0.03, 0.95)});
+  config.dense_layers = 1;
+  config.context = rounded(draw.log_uniform(512, 131072), 64) + static_cast<std::int64_t>(draw.uniform(0, 48));
+  config.page_size = draw.pick(std::array{8, 16, 16, 32, 64});
+  config.kv_dtype = draw.uniform(0, 1) < 0.5 ? DType::bf16 : DType::fp8_e4m3;
+}
+
 /// Tokens per KV head that an attention of the last layer loads.
 std::int64_t loaded_tokens(const DecodeConfig& config) {
   return config.policy->pages_selected(config.num_pages(), config.page_size) * config.page_size;
@@ -108,15 +130,26 @@ CalibrationCase calibration_case(int index, std::uint64_t seed, const GpuSpec& g
   while (true) {
     CalibrationCase one{.index = index, .config = {}};
     DecodeConfig& config = one.config;
-    draw_shape(draw, config.llm);
-    draw_batch(draw, index, config);
+    one.attention_alone = index >= kFirstAttentionCase;
+    if (one.attention_alone) {
+      draw_attention(draw, config);
+    } else {
+      draw_shape(draw, config.llm);
+      draw_batch(draw, index, config);
+    }
     config.sm_count = gpu.sm_count;
     config.merges_in_attention = true;
     config.few_row_products = true;
     one.seen_share = 1 - draw.log_uniform(0.03, 0.9);
+    if (one.attention_alone && config.window > 1) {
+      for (int i = 0; i < 2; ++i) one.more_seen_shares.push_back(1 - draw.log_uniform(0.03, 0.9));
+    }
     const double weights = weight_bytes_of_layer(config.llm);
-    const double traffic = weights + kv_bytes_of_layer(config, loaded_tokens(config));
-    const double layers = std::ceil(kL2Multiples * static_cast<double>(gpu.l2_bytes) / weights);
+    const double loaded = kv_bytes_of_layer(config, loaded_tokens(config));
+    const double traffic = weights + loaded;
+    const double rotated = one.attention_alone ? kAttentionL2Multiples * static_cast<double>(gpu.l2_bytes) / loaded
+                                               : kL2Multiples * static_cast<double>(gpu.l2_bytes) / weights;
+    const double layers = std::ceil(rotated) + (one.attention_alone ? config.dense_layers : 0);
     config.llm.num_layers = static_cast<int>(std::clamp<double>(layers, kMinLayers, kMaxLayers));
     const auto fits = [&] {
       return device_bytes(one) <= kMemoryShare * static_cast<double>(gpu.hbm_capacity_bytes) &&

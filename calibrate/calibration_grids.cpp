@@ -13,6 +13,7 @@ const std::vector<double> kLists{1, 2, 4, 8, 16, 32, 64, 128, 256, 512};
 const std::vector<double> kPages{16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384};
 const std::vector<double> kQueryRows{1, 4, 8, 16, 32, 64, 128, 256};
 
+const std::vector<double> kWaves{.1, .5, 1, 1.03, 1.5, 2, 4};
 const std::vector<double> kWindows{1, 2, 4, 8, 16, 32};
 const std::vector<double> kRopeBlocks{.02, .1, .25, .5, 1, 2, 4, 8, 16, 32, 64};
 
@@ -38,19 +39,26 @@ std::vector<Grid> calibration_grids(OpKind kind) {
                axis_at(ShapeAxis::blocks_per_sm, {0, .02, .1, .25, .5, .75, .9, 1}),
                axis_at(ShapeAxis::kernel_rows, {1, 2, 4, 8, 16})}};
     case OpKind::attention:
-      return {{axis_at(ShapeAxis::blocks_per_sm, {.02, .06, .125, .25, .5, .75, .9, 1, 1.5, 2, 3, 4, 8}),
-               axis_at(ShapeAxis::tokens_per_block, {32, 64, 128, 256, 512, 1024, 2048, 4096, 16384, 65536}),
-               axis_at(ShapeAxis::query_rows, kQueryRows)},
-              {axis_at(ShapeAxis::unseen_per_page, {0, .1, .25, .5, 1, 2, 4, 8, 16}),
-               axis_at(ShapeAxis::query_rows, kQueryRows), axis_at(ShapeAxis::tokens_per_block, {64, 256, 1024, 8192})},
-              {axis_at(ShapeAxis::page_size, {8, 16, 32, 64}), axis_at(ShapeAxis::head_dim, {64, 128}),
-               axis_at(ShapeAxis::tokens_per_block, {64, 1024, 16384})},
-              {axis_at(ShapeAxis::head_dim, {64, 128}), axis_at(ShapeAxis::query_rows, kQueryRows),
-               axis_at(ShapeAxis::tokens_per_block, {64, 256, 1024, 8192})},
-              {axis_at(ShapeAxis::head_dim, {64, 128}), axis_at(ShapeAxis::blocks_per_sm, {.1, .5, 1, 2, 4}),
-               axis_at(ShapeAxis::unseen_per_page, {0, 1, 4})},
-              {axis_at(ShapeAxis::merged_rows, {0, 1, 4, 16, 64}), axis_at(ShapeAxis::splits, {1, 2, 4, 16, 64}),
-               axis_at(ShapeAxis::tokens_per_block, {64, 512, 8192})}};
+      return {
+          {axis_at(ShapeAxis::blocks_per_sm, {.02, .06, .125, .25, .5, .75, .9, 1, 1.03, 1.25, 1.5, 2, 2.05, 3, 4, 8}),
+           axis_at(ShapeAxis::tokens_per_block, {32, 64, 128, 256, 512, 1024, 2048, 4096, 16384, 65536}),
+           axis_at(ShapeAxis::row_tiles, {1, 2, 3, 4})},
+          {axis_at(ShapeAxis::follow_ratio, {0, 2, 4, 8, 16}), axis_at(ShapeAxis::unseen_share, {0, .1, .25, .5, 1}),
+           axis_at(ShapeAxis::tokens_per_block, {64, 256, 1024, 8192})},
+          {axis_at(ShapeAxis::unseen_per_page, {0, .1, .25, .5, 1, 2, 4, 8, 16}),
+           axis_at(ShapeAxis::query_rows, kQueryRows)},
+          {axis_at(ShapeAxis::page_size, {8, 16, 32, 64}), axis_at(ShapeAxis::head_dim, {64, 128}),
+           axis_at(ShapeAxis::tokens_per_block, {64, 1024, 16384})},
+          {axis_at(ShapeAxis::head_dim, {64, 128}), axis_at(ShapeAxis::query_rows, kQueryRows),
+           axis_at(ShapeAxis::tokens_per_block, {64, 256, 1024, 8192})},
+          {axis_at(ShapeAxis::merged_rows, {0, 1, 4, 16, 64}), axis_at(ShapeAxis::splits, {1, 2, 4, 16, 64}),
+           axis_at(ShapeAxis::tokens_per_block, {64, 512, 8192})},
+          {axis_at(ShapeAxis::narrow_kv, {0, 1}), axis_at(ShapeAxis::head_dim, {64, 128}),
+           axis_at(ShapeAxis::row_tiles, {1, 2, 3, 4})},
+          {axis_at(ShapeAxis::narrow_kv, {0, 1}), axis_at(ShapeAxis::blocks_per_sm, kWaves),
+           axis_at(ShapeAxis::row_tiles, {1, 2, 3, 4})},
+          {axis_at(ShapeAxis::head_dim, {64, 128}), axis_at(ShapeAxis::blocks_per_sm, kWaves),
+           axis_at(ShapeAxis::row_tiles, {1, 2, 3, 4})}};
     case OpKind::embedding: return {block(kHidden)};
     case OpKind::rms_norm: return {product_reader({0, 1, 2, 4, 8}, kHidden)};
     case OpKind::silu_mul: return {product_reader({1, 2, 4}, {1024, 2048, 4096, 8192, 16384, 32768})};

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <iterator>
 #include <map>
 
 #include "calibrate/calibration_grids.h"
@@ -42,15 +43,9 @@ std::size_t index(Parameter parameter) { return static_cast<std::size_t>(paramet
 
 class Fitter {
  public:
-  Fitter(const std::filesystem::path& folder, const GpuProfile& base) : folder_(folder) {
-    const std::filesystem::path machine = folder / "machine.json";
-    machine_json_ = read_json_file(machine);
-    const JsonReader reader(machine_json_, machine.string());
-    spec_ = find_gpu_spec(reader.string("gpu"));
-    result_.ops.profile = base.spec.name == spec_.name ? base : transfer_profile(spec_, base);
-    samples_file_ = folder / "samples.jsonl";
-    if (!std::filesystem::exists(samples_file_)) samples_file_ = folder / "samples.jsonl.zst";
-    samples_ = read_samples(samples_file_);
+  Fitter(const std::vector<std::filesystem::path>& folders, const GpuProfile& base) {
+    for (const std::filesystem::path& folder : folders) read(folder, base);
+    if (folders.empty()) throw InputError("", "--samples", "nothing", "a folder with samples");
   }
 
   CalibrationFit run() {
@@ -68,6 +63,26 @@ class Fitter {
   }
 
  private:
+  void read(const std::filesystem::path& folder, const GpuProfile& base) {
+    const std::filesystem::path machine = folder / "machine.json";
+    nlohmann::json json = read_json_file(machine);
+    const std::string gpu = JsonReader(json, machine.string()).string("gpu");
+    std::filesystem::path file = folder / "samples.jsonl";
+    if (!std::filesystem::exists(file)) file = folder / "samples.jsonl.zst";
+    if (samples_.empty()) {
+      spec_ = find_gpu_spec(gpu);
+      result_.ops.profile = base.spec.name == spec_.name ? base : transfer_profile(spec_, base);
+      profile().sample_files.clear();
+      samples_file_ = file;
+      machine_json_ = std::move(json);
+    } else if (gpu != spec_.name) {
+      throw InputError(machine.string(), "gpu", gpu, spec_.name + ", as in the first folder");
+    }
+    profile().sample_files.push_back({file.string(), xxh3_of_file(file)});
+    std::vector<GraphSample> samples = read_samples(file);
+    std::ranges::move(samples, std::back_inserter(samples_));
+  }
+
   GpuProfile& profile() { return result_.ops.profile; }
 
   double median_of(const std::string& part, const std::vector<std::pair<std::string, double>>& figures) const {
@@ -208,27 +223,8 @@ class Fitter {
                            .fold = fold_of("inner " + std::to_string(chain.case_index) + chain.label, kInnerFolds)});
       }
     }
-    const TableFit fit = fit_latency_tables(grids, samples, spec_.sm_count, {0.003, 0.03, 0.3, 1.0}, kInnerFolds);
+    const TableFit fit = fit_latency_tables(grids, samples, spec_.sm_count, {0.003, 0.03, 0.1, 0.3, 1.0}, kInnerFolds);
     for (const std::string& key : keys) profile().kinds[key].tables = fit.tables;
-    if (keys.size() > 1) fit_own_table_of(keys.back());
-  }
-
-  /// What the shared tables leave of the dtype with fewer samples, fp8.
-  void fit_own_table_of(const std::string& key) {
-    const std::vector<LatencyTable::Axis> grid{axis_at(ShapeAxis::head_dim, {64, 128}),
-                                               axis_at(ShapeAxis::blocks_per_sm, {.1, .5, 1, 2, 4}),
-                                               axis_at(ShapeAxis::query_rows, {1, 8, 64, 256})};
-    std::vector<TableSample> samples;
-    const Pricer pricer(profile());
-    for (const Chain& chain : chains_[key]) {
-      if (chain.held_out) continue;
-      samples.push_back({.op = chain.op,
-                         .log_ratio = std::log(chain.measured_s / pricer.price(chain.op).latency_s()),
-                         .fold = fold_of("inner " + std::to_string(chain.case_index) + chain.label, kInnerFolds)});
-    }
-    if (samples.empty()) return;
-    const TableFit fit = fit_latency_tables({grid}, samples, spec_.sm_count, {0.1, 1.0, 10.0}, kInnerFolds);
-    profile().kinds[key].tables.push_back(fit.tables.front());
   }
 
   /// Hold-out errors of chains as priced, the gap between kernels included on both sides.
@@ -319,7 +315,6 @@ class Fitter {
   void name_profile() {
     const JsonReader machine(machine_json_, "machine.json");
     profile().name = spec_.name + "-measured";
-    profile().sample_files = {{samples_file_.filename().string(), xxh3_of_file(samples_file_)}};
     profile().provenance =
         "Measured by `retrosim calibrate` on one " + machine.string("device") + " with this project's own kernels at " +
         machine.string("git_revision") +
@@ -330,8 +325,7 @@ class Fitter {
         "memory and arithmetic (assumed).";
   }
 
-  std::filesystem::path folder_;
-  std::filesystem::path samples_file_;
+  std::filesystem::path samples_file_;  // of the first folder
   nlohmann::json machine_json_;
   GpuSpec spec_;
   std::vector<GraphSample> samples_;
@@ -341,8 +335,8 @@ class Fitter {
 
 }  // namespace
 
-CalibrationFit fit_calibration(const std::filesystem::path& folder, const GpuProfile& base) {
-  return Fitter(folder, base).run();
+CalibrationFit fit_calibration(const std::vector<std::filesystem::path>& folders, const GpuProfile& base) {
+  return Fitter(folders, base).run();
 }
 
 }  // namespace retrosim

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <vector>
 
 #include "calibrate/fit_published.h"
 
@@ -21,10 +22,11 @@ struct CalibrationFit {
   std::vector<StepResidual> steps;
 };
 
-/// Fits every kind that `folder` (samples.jsonl or samples.jsonl.zst, and machine.json) has chains of: a roofline,
+/// Fits every kind that the folders (samples.jsonl or samples.jsonl.zst, and machine.json) have chains of: a roofline,
 /// tables on top, and from whole steps what a launch saves among others. One case in five, chosen by a hash of its
 /// index, is held out of everything. Kinds that were not measured, links between GPUs and the host's rates are those of
-/// `base`, transferred when it is another GPU's. Same files, same profile. Throws InputError.
-CalibrationFit fit_calibration(const std::filesystem::path& folder, const GpuProfile& base);
+/// `base`, transferred when it is another GPU's. The first folder has launches and links; further ones, of the same
+/// GPU's kind, add chains. Same files, same profile. Throws InputError.
+CalibrationFit fit_calibration(const std::vector<std::filesystem::path>& folders, const GpuProfile& base);
 
 }  // namespace retrosim

@@ -4,6 +4,7 @@
 #include "model/error.h"
 #include "reports/calibration_files.h"
 #ifdef RETROSIM_WITH_CUDA
+#include "calibrate/calibration_design.h"
 #include "calibrate/gpu/calibration_run.h"
 #endif
 
@@ -28,13 +29,17 @@ struct MeasureOptions {
   std::string out;
   double seconds = 240;
   std::uint64_t seed = 1;
+  bool attention_alone = false;
 };
 
 #ifdef RETROSIM_WITH_CUDA
 void measure(const MeasureOptions& options) {
   if (options.out.empty()) throw InputError("", "--out", "nothing", "a folder for the samples");
   const gpu::CalibrationResult result =
-      gpu::run_calibration({.out = options.out, .seconds = options.seconds, .seed = options.seed},
+      gpu::run_calibration({.out = options.out,
+                            .seconds = options.seconds,
+                            .seed = options.seed,
+                            .first_case = options.attention_alone ? kFirstAttentionCase : 0},
                            [](const std::string& line) { progress(line); });
   print("cases " + std::to_string(result.cases) + ", samples " + std::to_string(result.samples) + ", throttled " +
         std::to_string(result.throttled) + ", shapes without a kernel " + std::to_string(result.refused) + "\n");
@@ -56,6 +61,8 @@ void add_calibrate(CLI::App& app) {
   calibrate->add_option("--out", measuring->out, "Folder for samples.jsonl; a run that was cut off goes on there");
   calibrate->add_option("--seconds", measuring->seconds, "Limit on the run")->capture_default_str();
   calibrate->add_option("--seed", measuring->seed, "Of the grid of shapes")->capture_default_str();
+  calibrate->add_flag("--attention-only", measuring->attention_alone,
+                      "More samples of decode attention alone, for a folder of their own");
   calibrate->callback([measuring, calibrate] {
     if (calibrate->get_subcommands().empty()) measure(*measuring);
   });

@@ -16,16 +16,22 @@ struct AttentionWarps {
 };
 AttentionWarps attention_warps(const AttentionShape& shape, int sm_count);
 
-/// Serial work of one SM, in tokens that a block of eight leading warps passes:
+/// Of a block with more than one row tile: serial time of a following warp over that of a leading one; else 0.
+double attention_follow_ratio(const AttentionShape& shape, int sm_count);
+/// Loaded pages that some older query has not seen, as a share.
+double attention_unseen_share(const AttentionShape& shape);
+
+/// Serial work of one SM, in tokens of head size 128 that a block of eight leading warps passes:
 ///
-///   tokens per block * 8 * max(1, blocks / (SMs * blocks side by side))
+///   tokens per block * 8 * max(1, blocks / (SMs * blocks side by side)) * (96 + head size) / (96 + 128)
 ///     * (leading^-4 + ((0.42 + 0.2 * unseen) / following)^4)^(1/4)
 ///
 /// where the second term, of blocks with more than one row tile, is what a following warp spends: on every token for
 /// deciding whether its rows have seen it, and on the share `unseen` that the tile's newest row has not. Without whole
 /// numbers of waves: blocks that are bound by memory do not end together, so the last wave fills the first one's gaps.
-/// The two costs, beside a leading warp's, are what fits an H100's samples best (issue of the calibration, bf16 and
-/// fp8, head sizes 64 and 128).
+/// The two costs, beside a leading warp's, are what fits an H100's samples best (bf16 and fp8, head sizes 64 and 128).
+/// The share of a token's time that does not grow with the head size is that of blocks bound by it (fp8, window 1: 7.0
+/// ns at 64 and 9.8 ns at 128).
 double attention_serial_tokens(const AttentionShape& shape, int sm_count);
 
 }  // namespace retrosim

@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "model/attention_warps.h"
 #include "model/error.h"
 #include "model/few_row_product.h"
 
@@ -30,7 +31,11 @@ constexpr std::array<std::string_view, kNumShapeAxes> kNames{"rows",
                                                              "kernel_rows",
                                                              "stages_per_block",
                                                              "window",
-                                                             "qk_norm"};
+                                                             "qk_norm",
+                                                             "row_tiles",
+                                                             "follow_ratio",
+                                                             "unseen_share",
+                                                             "narrow_kv"};
 
 double ratio(std::int64_t a, std::int64_t b) {
   return static_cast<double>(a) / static_cast<double>(std::max<std::int64_t>(1, b));
@@ -93,7 +98,11 @@ struct Value {
       case ShapeAxis::rows: return static_cast<double>(s.rows);
       case ShapeAxis::columns: return static_cast<double>(s.num_q_heads * s.head_dim);
       case ShapeAxis::lists: return static_cast<double>(lists);
-      case ShapeAxis::blocks_per_sm: return ratio(lists * s.num_splits, sm_count);
+      case ShapeAxis::blocks_per_sm: return attention_warps(s, sm_count).blocks / sm_count;
+      case ShapeAxis::row_tiles: return attention_warps(s, sm_count).row_tiles;
+      case ShapeAxis::follow_ratio: return 8 * attention_follow_ratio(s, sm_count);
+      case ShapeAxis::narrow_kv: return bits_of(s.kv_dtype) <= 8 ? 1 : 0;
+      case ShapeAxis::unseen_share: return attention_unseen_share(s);
       case ShapeAxis::tokens_per_block: return ratio(s.tokens_loaded, lists * s.num_splits);
       case ShapeAxis::query_rows: return static_cast<double>(s.window * s.query_group());
       case ShapeAxis::page_size: return static_cast<double>(s.page_size);

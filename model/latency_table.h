@@ -32,9 +32,13 @@ enum class ShapeAxis : std::uint8_t {
   kernel_rows,        // of a product: rows by the own kernel of few rows; one more than its most at least by another
   stages_per_block,   // of a product by the own kernel of few rows (few_row_product.h)
   window,             // rows of a sequence
-  qk_norm             // 1 where Q and K are normalised
+  qk_norm,            // 1 where Q and K are normalised
+  row_tiles,          // of a block of decode attention (attention_warps.h)
+  follow_ratio,       // eighths: of a following warp's time over a leading one's (attention_warps.h)
+  unseen_share,       // loaded pages that some older query has not seen
+  narrow_kv           // 1 where keys and values have 8 bits or fewer
 };
-inline constexpr int kNumShapeAxes = 20;
+inline constexpr int kNumShapeAxes = 24;
 
 std::string_view name_of(ShapeAxis axis);
 /// Throws InputError naming `field`.

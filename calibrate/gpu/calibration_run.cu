@@ -49,9 +49,11 @@ class CalibrationRun {
 
   CalibrationResult run() {
     warm_up(kWarmUpS, stream_);
-    if (!parts_.contains("kernel_launches")) write(measure_launches(stream_));
-    if (!parts_.contains("copy_beside_read")) write(measure_links(stream_));
-    if (!parts_.contains("chain outside the grid")) write(measure_prefill_attention(stream_));
+    if (options_.first_case < kFirstAttentionCase) {
+      if (!parts_.contains("kernel_launches")) write(measure_launches(stream_));
+      if (!parts_.contains("copy_beside_read")) write(measure_links(stream_));
+      if (!parts_.contains("chain outside the grid")) write(measure_prefill_attention(stream_));
+    }
     for (int index = next_case_; seconds_since(start_) < options_.seconds; ++index) run_case(index);
     return result_;
   }

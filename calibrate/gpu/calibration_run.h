@@ -12,7 +12,7 @@ struct CalibrationOptions {
   std::filesystem::path out;  // folder of samples.jsonl and machine.json
   double seconds = 240;       // limit on the whole run; a case that has begun is finished
   std::uint64_t seed = 1;     // of the grid
-  int first_case = 0;
+  int first_case = 0;         // kFirstAttentionCase: attention alone
 };
 
 struct CalibrationResult {
@@ -22,7 +22,7 @@ struct CalibrationResult {
   std::int64_t samples = 0;
 };
 
-/// Launches and links first, then prefill attention, then case after case of the grid (calibration_design.h). Goes on
+/// Launches and links first, then prefill attention (none of them for attention alone), then case after case of the grid (calibration_design.h). Goes on
 /// where samples.jsonl ends, with the case after the last one in it. `progress` gets a line now and then. Throws
 /// InputError without a GPU, for a GPU that has no bundled spec, for samples of another GPU in `out`, and when a file
 /// cannot be written.

@@ -52,9 +52,17 @@ class CaseRun {
 
   std::vector<GraphSample> run() {
     for (int i = 0; i < config_.window + 2; ++i) executor_.replay(stream_);
-    measure_step();
-    measure_segments();
-    for (const OpGroup& group : groups_) measure_chain(group);
+    if (!case_.attention_alone) {
+      measure_step();
+      measure_segments();
+    }
+    for (const OpGroup& group : groups_) {
+      if (case_.attention_alone && !is_in(group.name, {"attention", "attention_merge"})) continue;
+      measure_chain(group, case_.seen_share);
+      const auto* attention = std::get_if<AttentionShape>(&group.shape);
+      if (attention == nullptr || !attention->tracks_last_loaded) continue;
+      for (const double share : case_.more_seen_shares) measure_chain(group, share);
+    }
     return std::move(samples_);
   }
 
@@ -148,11 +156,12 @@ class CaseRun {
     return std::clamp(static_cast<int>(launches / static_cast<double>(group.vertices.size())), 1, most);
   }
 
-  void measure_chain(OpGroup group) {
+  void measure_chain(OpGroup group, double seen_share) {
     const bool once = is_in(group.name, {"embedding", "lm_head", "sample"});
     if (group.name == "final_norm" || (!once && group.vertices.size() < kMinLaunches)) return;
     rewind();
-    if (auto* attention = std::get_if<AttentionShape>(&group.shape)) set_unseen(group.shape, age_pages(*attention));
+    if (auto* attention = std::get_if<AttentionShape>(&group.shape))
+      set_unseen(group.shape, age_pages(*attention, seen_share));
     const int passes = passes_for(group);
     const CapturedOps captured = executor_.capture_ops(
         [&](StepGraph::Vertex v) { return std::ranges::binary_search(group.vertices, v); }, passes, false);
@@ -162,14 +171,14 @@ class CaseRun {
     samples_.push_back(std::move(sample));
   }
 
-  UnseenPages age_pages(const AttentionShape& shape) {
+  UnseenPages age_pages(const AttentionShape& shape, double seen_share) {
     if (!shape.tracks_last_loaded) return {};
     executor_.replay(stream_);  // selections of the position that the chain runs at
     RETROSIM_CUDA_CHECK(cudaStreamSynchronize(stream_));
     UnseenPages sum;
     const int first = config_.first_sparse_layer();
     for (int layer = first; layer < config_.llm.num_layers; ++layer) {
-      const UnseenPages unseen = set_ages(state_, executor_, layer, config_.page_size, case_.seen_share);
+      const UnseenPages unseen = set_ages(state_, executor_, layer, config_.page_size, seen_share);
       sum.visits += unseen.visits;
       sum.union_ += unseen.union_;
     }

@@ -4,7 +4,6 @@
 
 #include <fstream>
 
-#include "calibrate/calibration_design.h"
 #include "model/error.h"
 #include "model/step_graph.h"
 
@@ -61,23 +60,6 @@ TEST(CalibrationSamples, ALineThatWasCutOffIsLeftOut) {
   std::ofstream(file) << line << '\n' << line.substr(0, 20);
   EXPECT_EQ(read_samples(file).size(), 1U);
   std::filesystem::remove(file);
-}
-
-TEST(CalibrationDesign, EveryCaseIsADecoderThatFitsTheGpu) {
-  const GpuSpec gpu = find_gpu_spec("h100-sxm");
-  int sparse = 0;
-  int windowed = 0;
-  for (int index = 0; index < 64; ++index) {
-    const CalibrationCase one = calibration_case(index, 1, gpu);
-    EXPECT_NO_THROW(validate(one.config)) << index;
-    EXPECT_LE(device_bytes(one), 0.5 * static_cast<double>(gpu.hbm_capacity_bytes));
-    EXPECT_LE(one.config.batch * one.config.window, 2048);
-    sparse += one.config.policy->name() == "quest" ? 1 : 0;
-    windowed += one.config.window > 1 ? 1 : 0;
-    EXPECT_EQ(calibration_case(index, 1, gpu).config.context, one.config.context) << "the same case again";
-  }
-  EXPECT_EQ(sparse, 48);  // three in four
-  EXPECT_GT(windowed, 16);
 }
 
 }  // namespace
