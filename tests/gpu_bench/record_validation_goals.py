@@ -35,26 +35,30 @@ def main() -> None:
     why = lambda name: reasons.get(name, "See the validation page: worst configurations first.")
     calibrate, policies, traces = [], [], []
     documents = {gpu: load(PUBLISHED / f"validation-{gpu}.json") for gpu in ("h100", "h200")}
-    for gpu, document in documents.items():
+    # Steps of a seed whose residuals nobody looked at decide; the other documents have what does not depend on the seed.
+    blind = {gpu: load(PUBLISHED / f"validation-{gpu}-blind.json") for gpu in ("h100", "h200")}
+    for gpu, document in blind.items():
         if document is None:
             continue
-        command = f"retrosim validate --profile calibrate/profiles/{gpu}-sxm-measured.json --out OUT (measures), or --measured {SAMPLES}/{gpu}.jsonl"
-        samples = f"{SAMPLES}/{gpu}.jsonl"
+        samples = f"{SAMPLES}/{gpu}-seed-20261127.jsonl"
+        command = (f"retrosim validate --profile calibrate/profiles/{gpu}-sxm-measured.json --out OUT --grid-seed 20261127 "
+                   f"--groups grid,overhead (measures), or --measured {samples}")
         for name, target, value in ((f"step_mape_{gpu}", 0.03, document["steps"]["mape"]),
                                     (f"step_worst_{gpu}", 0.10, document["steps"]["worst_abs_error"])):
             calibrate.append(goal(name, "<=", target, value, "relative error of the step's latency, own profile",
                                   document["gpu"], command, samples, why(name)))
     done = {gpu: document for gpu, document in documents.items() if document}
+    steps = [document for document in [*done.values(), *blind.values()] if document]
     if done:
-        worse = max(done.values(), key=lambda d: d["without_products"]["mape"])
+        worse = max(steps, key=lambda d: d["without_products"]["mape"])
         on = " and ".join(d["gpu"] for d in done.values())
         command = "retrosim validate --profile PROFILE --out OUT"
         calibrate.append(goal("nonlinear_mape", "<=", 0.05, worse["without_products"]["mape"],
-                              "relative error of the step without its matrix products, worse GPU", on, command, SAMPLES,
+                              "relative error of the step without its matrix products, worst of both GPUs and grid seeds", on, command, SAMPLES,
                               why("nonlinear_mape")))
-        least = min(done.values(), key=lambda d: d["retro_overhead_within"])
+        least = min(steps, key=lambda d: d["retro_overhead_within"])
         calibrate.append(goal("retro_overhead_error", ">=", 0.90, least["retro_overhead_within"],
-                              "share of pairs within 15 % or 30 us, worse GPU", on, command, SAMPLES,
+                              "share of pairs within 15 % or 30 us, worst of both GPUs and grid seeds", on, command, SAMPLES,
                               why("retro_overhead_error")))
         loops = [loop for d in done.values() for loop in d["closed_loop"]]
         if loops:
