@@ -84,12 +84,11 @@ std::vector<BudgetPoint> budget_statistics(const TraceReader& trace, const std::
     throw InputError("", "--windows", "another order", "windows in ascending order");
   }
   const Columns columns{.budgets = budgets.size(), .windows = options.windows.size()};
-  std::vector<StepSums> layers(trace.header().recorded_layers.size(), StepSums(0, 0));
-  for_each_parallel(static_cast<int>(layers.size()), options.threads, [&](int slot) {
-    layers[static_cast<std::size_t>(slot)] = replay_layer(trace, slot, options, policies, columns, steps);
-  });
   StepSums all(steps, columns.count());
-  for (const StepSums& layer : layers) all.add(layer);
+  for_each_parallel_in_order(
+      static_cast<int>(trace.header().recorded_layers.size()), options.threads,
+      [&](int slot) { return replay_layer(trace, slot, options, policies, columns, steps); },
+      [&](int, const StepSums& layer) { all.add(layer); });
 
   const auto ratio = [&](std::size_t numerator, std::size_t denominator) {
     return options.intervals ? all.estimate(numerator, denominator, options.bootstrap)

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -32,6 +33,19 @@ void for_each_parallel(int count, int threads, const Work& work) {
   run();
   for (std::thread& thread : others) thread.join();
   if (failure) std::rethrow_exception(failure);
+}
+
+/// take(0, work(0)), take(1, work(1)), ... in this order on this thread, the work on up to `threads` threads; only a
+/// few results are there at any time.
+template <typename Work, typename Take>
+void for_each_parallel_in_order(int count, int threads, const Work& work, const Take& take) {
+  const int batch = 2 * std::max(threads, 1);
+  for (int first = 0; first < count; first += batch) {
+    const int size = std::min(batch, count - first);
+    std::vector<std::optional<decltype(work(0))>> results(static_cast<std::size_t>(size));
+    for_each_parallel(size, threads, [&](int i) { results[static_cast<std::size_t>(i)].emplace(work(first + i)); });
+    for (int i = 0; i < size; ++i) take(first + i, *results[static_cast<std::size_t>(i)]);
+  }
 }
 
 }  // namespace retrosim

@@ -201,20 +201,22 @@ TraceStatistics trace_statistics(const TraceReader& trace, const TraceStatistics
   result.intervals = options.intervals;
   result.layers = trace.header().recorded_layers;
 
-  std::vector<LayerSums> layers(result.layers.size(), {.sums = StepSums(0, 0), .reuse = {}, .heads = {}});
-  result.per_layer.resize(layers.size());
-  for_each_parallel(static_cast<int>(layers.size()), options.threads, [&](int slot) {
-    const auto at = static_cast<std::size_t>(slot);
-    layers[at] = replay_layer(trace, slot, options, columns, steps);
-    result.per_layer[at] = statistics_of(layers[at], columns, options);
-  });
+  // A layer's sums are added up and dropped at once: with many layers, steps and lags they are most of the memory.
   LayerSums all{.sums = StepSums(steps, columns.count()), .reuse = {}, .heads = {}};
-  for (const LayerSums& layer : layers) {
-    all.sums.add(layer.sums);
-    all.reuse.add(layer.reuse);
-    all.nextk_known = all.nextk_known && layer.nextk_known;
-    result.per_head.insert(result.per_head.end(), layer.heads.begin(), layer.heads.end());
-  }
+  result.per_layer.resize(result.layers.size());
+  for_each_parallel_in_order(
+      static_cast<int>(result.layers.size()), options.threads,
+      [&](int slot) {
+        LayerSums layer = replay_layer(trace, slot, options, columns, steps);
+        result.per_layer[static_cast<std::size_t>(slot)] = statistics_of(layer, columns, options);
+        return layer;
+      },
+      [&](int, const LayerSums& layer) {
+        all.sums.add(layer.sums);
+        all.reuse.add(layer.reuse);
+        all.nextk_known = all.nextk_known && layer.nextk_known;
+        result.per_head.insert(result.per_head.end(), layer.heads.begin(), layer.heads.end());
+      });
   result.overall = statistics_of(all, columns, options);
   return result;
 }
