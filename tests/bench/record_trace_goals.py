@@ -10,7 +10,7 @@ import random
 
 PUBLISHED = pathlib.Path(__file__).resolve().parents[2] / "reports" / "published"
 SAMPLES = PUBLISHED / "samples"
-XEON = "16 cores of an Intel Xeon (first 299 tokens) and 2 shared CPU cores (213 and 511 tokens); the arithmetic is the same"
+XEON = "16 cores of an Intel Xeon (first 299 tokens) and 2 shared CPU cores (213 and 511 tokens); the arithmetic is the same up to rounding"
 STRETCHES = ("novel-7168-budget-015.json", "novel-7467-budget-015.json", "novel-7680-budgets.json")
 
 
@@ -96,7 +96,12 @@ def decode_goal() -> dict:
 
 
 def stream_goal() -> dict:
-    run = json.loads((SAMPLES / "traces" / "stream.json").read_text())
+    file = SAMPLES / "traces" / "stream.json"
+    if not file.exists():
+        return not_measured("stream_rss_MB", 500, "<=", "MB",
+                            "no replay of a 10 GB trace ran to its end: one of 10.16 GB (400 steps, 992 layers) was ended by hand after "
+                            "17.6 GB of 30.5 GB of reads, its peak 180 MB until then")
+    run = json.loads(file.read_text())
     return {"id": "stream_rss_MB", "target": 500, "comparison": "<=", "value": round(run["peak_rss_kB"] * 1024 / 1e6, 1),
             "unit": "MB", "measured_on": run["measured_on"], "command": "; ".join(run["commands"]),
             "samples": "reports/published/samples/traces/stream.json", "note": run["note"]}
