@@ -190,8 +190,9 @@ void describe_samples(const FitPlan& plan, const std::vector<LatencySample>& sam
   }
   const auto key = [](const SampledShape& s) { return std::array{s.bytes, s.flops, s.units}; };
   std::ranges::sort(kind.sampled_shapes, {}, key);
-  const auto repeated = std::ranges::unique(kind.sampled_shapes, {}, key);
-  kind.sampled_shapes.erase(repeated.begin(), repeated.end());
+  const auto same = [&key](const SampledShape& a, const SampledShape& b) { return key(a) == key(b); };
+  kind.sampled_shapes.erase(std::unique(kind.sampled_shapes.begin(), kind.sampled_shapes.end(), same),
+                            kind.sampled_shapes.end());
 }
 
 }  // namespace
