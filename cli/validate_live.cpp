@@ -23,6 +23,7 @@ struct Options {
   bool json = false;
 };
 
+#ifdef RETROSIM_WITH_CUDA
 std::vector<LiveConfig> grid_of(const Options& options) {
   std::vector<LiveConfig> grid;
   const auto add = [&grid](std::vector<LiveConfig> more) { grid.insert(grid.end(), more.begin(), more.end()); };
@@ -42,7 +43,6 @@ std::vector<LiveConfig> grid_of(const Options& options) {
   return grid;
 }
 
-#ifdef RETROSIM_WITH_CUDA
 void measure(const Options& options, const std::filesystem::path& file) {
   const gpu::LiveRunResult counts = gpu::run_live_grid(grid_of(options), {.out = file, .seconds = options.seconds},
                                                        [](const std::string& line) { progress(line); });

@@ -105,7 +105,8 @@ RequestsValidation validate_requests(ServingRequest request, const std::string& 
   request.workload.num_requests = 1;
   validation.outcome.resolved = resolve(request);
   ResolvedServing& resolved = validation.outcome.resolved;
-  resolved.workload = {.requests = {}, .description = std::to_string(rows.size()) + " requests of " + measured_csv};
+  resolved.workload = {};
+  resolved.workload.description = std::to_string(rows.size()) + " requests of " + measured_csv;
   for (const Row& row : rows) {
     resolved.workload.requests.push_back(row.request);
     validation.request_ids.push_back(row.id);

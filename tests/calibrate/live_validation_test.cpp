@@ -10,7 +10,8 @@ namespace {
 
 /// A live run that took exactly `factor` times what is simulated.
 LiveResult as_simulated(const LiveConfig& live, const GpuProfile& gpu, double factor) {
-  LiveResult result{.config = live};
+  LiveResult result;
+  result.config = live;
   result.gpu = "test";
   result.sm_count = 132;
   result.first_context = live.context;
@@ -47,7 +48,10 @@ TEST_F(ValidateLive, FindsTheErrorThatThereIs) {
   // Live took 1.25 times as long, so the simulation is 1 / 1.25 - 1 = -20 % off; but for one step that is right.
   std::vector<LiveResult> results;
   for (const LiveConfig& live : grid) results.push_back(as_simulated(live, gpu, results.empty() ? 1 : 1.25));
-  results.push_back({.config = grid[0], .error = "did not run"});
+  LiveResult failed;
+  failed.config = grid[0];
+  failed.error = "did not run";
+  results.push_back(failed);
   const LiveValidation validation = validate_live(results, gpu);
   const auto rows = static_cast<double>(grid.size());
   EXPECT_NEAR(validation.steps.mape, 0.2 * (rows - 1) / rows, 1e-9);
@@ -79,7 +83,8 @@ TEST(LivePrediction, ACopyBesideTheStepIsFreeUntilItIsLongerThanTheStep) {
   const GpuProfile gpu = find_gpu_profile("h100-sxm");
   std::vector<double> us;
   for (const LiveConfig& live : overlap_grid(1)) {
-    LiveResult result{.config = live};
+    LiveResult result;
+    result.config = live;
     result.sm_count = 132;
     result.first_context = live.context;
     result.step_us = {1};

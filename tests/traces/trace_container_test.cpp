@@ -252,7 +252,9 @@ TEST(MassScale, CodesAreNearestOnTheLogarithmicScale) {
   for (int code = 0; code < 256; ++code) {
     const auto byte = static_cast<std::uint8_t>(code);
     // Float32 has no normal number below 2^-126, where code 27 stands: nothing below it is ever written.
-    if (code >= 27) EXPECT_EQ(scale.code_of(scale.mass_of(byte)), code);
+    if (code >= 27) {
+      EXPECT_EQ(scale.code_of(scale.mass_of(byte)), code);
+    }
     EXPECT_EQ(MassScale(kOlderMassScaleName).code_of(MassScale(kOlderMassScaleName).mass_of(byte)), code);
   }
 }

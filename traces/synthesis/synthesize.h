@@ -34,8 +34,8 @@ struct SynthesisOptions {
   std::int64_t fit_steps = 0;  // 0: to the end, at most kMaxFitSteps
   std::uint64_t seed = 1;
   int threads = 1;
-  std::string tool_version;
-  std::string label;  // of the header: how far the synthesis was tested
+  std::string tool_version = {};
+  std::string label = {};  // of the header: how far the synthesis was tested
   std::function<void(std::int64_t done, std::int64_t of)> progress = {};
 };
 

@@ -80,8 +80,8 @@ TEST_P(EveryPreset, HasTheBurstinessThatWasPublished) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Presets, EveryPreset, testing::ValuesIn(workload_presets().begin(), workload_presets().end()),
-                         [](const auto& info) {
-                           std::string name(info.param.name);
+                         [](const auto& tested) {
+                           std::string name(tested.param.name);
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });

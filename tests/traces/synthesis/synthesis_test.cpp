@@ -60,7 +60,9 @@ TEST(PageLayout, KeepsSinksAndOrderAndCopiesEvenly) {
   for (std::size_t page = 1; page < 200; ++page) {
     EXPECT_GE(layout.source[page], layout.source[page - 1]);
     EXPECT_LE(layout.source[page], layout.source[page - 1] + 1);
-    if (layout.source[page] == layout.source[page - 1]) EXPECT_EQ(layout.copy[page], layout.copy[page - 1] + 1);
+    if (layout.source[page] == layout.source[page - 1]) {
+      EXPECT_EQ(layout.copy[page], layout.copy[page - 1] + 1);
+    }
   }
   EXPECT_EQ(layout.source[199], 99);
   EXPECT_EQ(layout.copies, 4);  // ceil(196 / 96) = 3, and one for the pages that come
