@@ -66,7 +66,7 @@ std::vector<Grid> calibration_grids(OpKind kind) {
     case OpKind::rope_append:
       return {{axis_at(ShapeAxis::blocks_per_sm, kRopeBlocks), axis_at(ShapeAxis::window, kWindows),
                axis_at(ShapeAxis::head_dim, {64, 128})},
-              {axis_at(ShapeAxis::tokens_per_list, {0, 8, 16, 32, 64, 128}), axis_at(ShapeAxis::window, kWindows)},
+              {axis_at(ShapeAxis::tokens_per_list, {0, 4, 8, 16, 32, 64}), axis_at(ShapeAxis::window, kWindows)},
               {axis_at(ShapeAxis::pages_per_list, {0, 1}), axis_at(ShapeAxis::blocks_per_sm, kRopeBlocks)},
               {axis_at(ShapeAxis::qk_norm, {0, 1}), axis_at(ShapeAxis::blocks_per_sm, kRopeBlocks),
                axis_at(ShapeAxis::window, kWindows)},

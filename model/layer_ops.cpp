@@ -102,7 +102,7 @@ TouchedPages touched_pages(std::int64_t context, int page_size, std::int64_t old
   const std::int64_t first = (newest - older) / page_size;
   const std::int64_t last = (newest - 1) / page_size;
   return {.pages = last - first + 1,
-          .keys = std::min(context, (last + 1) * page_size) - first * page_size,
+          .keys = newest - older - first * page_size,
           .holds_current = last == newest / page_size};
 }
 

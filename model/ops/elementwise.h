@@ -61,7 +61,7 @@ struct RopeAppendShape {
   std::int64_t rows_appended = 0;
   std::int64_t rows_overwritten = 0;
   std::int64_t pages_recomputed = 0;   // page visits per KV head, summed over sequences
-  std::int64_t keys_recomputed = 0;    // keys read for it per KV head, summed over sequences
+  std::int64_t keys_recomputed = 0;    // older keys read again for it per KV head, summed over sequences
   std::int64_t summaries_widened = 0;  // open pages whose summary is widened by the append, summed over sequences
   std::int64_t num_q_heads = 0;
   std::int64_t num_kv_heads = 0;
