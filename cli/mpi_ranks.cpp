@@ -31,8 +31,8 @@ constexpr int kTag = 7;
 class MpiRanks final : public RankLink {
  public:
   MpiRanks() {
-    // Open MPI's search for fast fabrics takes 0.2 s on every start; a sweep's messages are few and small. What the user
-    // sets stands.
+    // Open MPI's search for fast fabrics takes 0.2 s on every start; a sweep's messages are few and small. What the
+    // user sets stands.
     setenv("OMPI_MCA_pml", "ob1", 0);
     int provided = 0;
     // This thread alone talks; others compute.

@@ -23,8 +23,8 @@ struct LocalShape {
   int num_gpus;
 };
 
-/// Pages whose min/max summaries one sequence's overwritten tokens make stale, and the keys on them that must be read again:
-/// those before the overwritten ones, whose new keys the same launch has at hand.
+/// Pages whose min/max summaries one sequence's overwritten tokens make stale, and the keys on them that must be read
+/// again: those before the overwritten ones, whose new keys the same launch has at hand.
 struct TouchedPages {
   std::int64_t pages = 0;
   std::int64_t keys = 0;

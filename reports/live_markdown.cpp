@@ -133,7 +133,8 @@ std::string live_validation_markdown(const LiveValidation& v) {
       "profile " +
       v.profile +
       ", with the pages that the live run counted. The configurations are drawn with a seed of their own; "
-      "none of their times went into the profile. Which terms the model lacked was learnt from an earlier run's residuals "
+      "none of their times went into the profile. Which terms the model lacked was learnt from an earlier run's "
+      "residuals "
       "on the same configurations (blocks and warps of attention, early starts of few rows, copies in a batch); the "
       "terms' parameters are fitted to calibration samples alone. Errors are simulated / live - 1.\n\n";
   text += "## All grid configurations\n\n";

@@ -40,11 +40,11 @@ std::string study_html(const Study& study) {
   const std::string title = config.llm.name + " on " + study.run.resolved.gpu.spec.name + ": " + variant_name(config) +
                             " against full attention";
   return fill_placeholders(report_asset("page"), {{"TITLE", escape_html(title)},
-                                           {"VERSION", RETROSIM_VERSION},
-                                           {"STYLE", report_asset("style")},
-                                           {"DATA", json_for_html(study_json(study))},
-                                           {"CHART_JS", report_asset("chart.min")},
-                                           {"SCRIPT", report_asset("script")}});
+                                                  {"VERSION", RETROSIM_VERSION},
+                                                  {"STYLE", report_asset("style")},
+                                                  {"DATA", json_for_html(study_json(study))},
+                                                  {"CHART_JS", report_asset("chart.min")},
+                                                  {"SCRIPT", report_asset("script")}});
 }
 
 }  // namespace retrosim

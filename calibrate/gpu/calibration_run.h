@@ -22,10 +22,10 @@ struct CalibrationResult {
   std::int64_t samples = 0;
 };
 
-/// Launches and links first, then prefill attention (none of them for attention alone), then case after case of the grid (calibration_design.h). Goes on
-/// where samples.jsonl ends, with the case after the last one in it. `progress` gets a line now and then. Throws
-/// InputError without a GPU, for a GPU that has no bundled spec, for samples of another GPU in `out`, and when a file
-/// cannot be written.
+/// Launches and links first, then prefill attention (none of them for attention alone), then case after case of the
+/// grid (calibration_design.h). Goes on where samples.jsonl ends, with the case after the last one in it. `progress`
+/// gets a line now and then. Throws InputError without a GPU, for a GPU that has no bundled spec, for samples of
+/// another GPU in `out`, and when a file cannot be written.
 CalibrationResult run_calibration(const CalibrationOptions& options,
                                   const std::function<void(const std::string&)>& progress);
 
