@@ -32,6 +32,8 @@ void add_scheduler_flags(CLI::App& command, ServingRequest& request) {
                       "blocks");
   scheduler->add_flag("--async-scheduling,!--no-async-scheduling", request.async_scheduling,
                       "Schedule each step while the one before runs, as vLLM does by default from v0.14 on");
+  scheduler->add_flag("--cudagraph-padding,!--no-cudagraph-padding", request.cudagraph_padding,
+                      "Run decode steps at the next batch size that vLLM captures: 1, 2, 4, 8, 16, 24, ...");
 }
 
 void add_engine_memory_flags(CLI::App& command, ServingRequest& request) {

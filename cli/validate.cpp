@@ -34,8 +34,11 @@ void add_requests(CLI::App& validate) {
       "requests", "A live server, request by request: arrivals and lengths from the table, latencies against it");
   // The defaults of vLLM from v0.14 on.
   options->request.async_scheduling = true;
+  options->request.cudagraph_padding = true;
   options->request.enable_prefix_caching = true;
-  command->footer("The defaults are vLLM's: asynchronous scheduling and prefix caching are on (--no-...: off).");
+  command->footer(
+      "The defaults are vLLM's: asynchronous scheduling, CUDA graph padding and prefix caching are on (--no-...: "
+      "off).");
   add_target_flags(*command, options->request);
   add_scheduler_flags(*command, options->request);
   add_engine_memory_flags(*command, options->request);

@@ -179,6 +179,8 @@ std::vector<InputField> serving_fields() {
       flag(
           "async_scheduling", serve, [](Request & r) -> auto& { return r.async_scheduling; }),
       flag(
+          "cudagraph_padding", serve, [](Request & r) -> auto& { return r.cudagraph_padding; }),
+      flag(
           "enable_prefix_caching", serve, [](Request & r) -> auto& { return r.enable_prefix_caching; }),
       length(
           "turns", serve, [](Request & r) -> auto& { return r.workload.turns; }),

@@ -48,6 +48,7 @@ Json serving_inputs_json(const ResolvedServing& resolved) {
   json["max_model_len"] = config.context_limit();
   json["admit_partial_prompts"] = !config.reserve_full_prompt;
   if (config.async_scheduling) json["async_scheduling"] = true;
+  if (config.cudagraph_padding) json["cudagraph_padding"] = true;
   if (config.prefix_caching) json["enable_prefix_caching"] = true;
   json["gpu_memory_utilization"] = config.gpu_memory_utilization;
   json["num_gpu_blocks_override"] = config.num_blocks_override ? Json(*config.num_blocks_override) : Json(nullptr);

@@ -157,6 +157,7 @@ ResolvedServing resolve(const ServingRequest& request) {
   config.max_num_batched_tokens = request.max_num_batched_tokens;
   config.max_model_len = request.max_model_len;
   config.async_scheduling = request.async_scheduling;
+  config.cudagraph_padding = request.cudagraph_padding;
   config.prefix_caching = request.enable_prefix_caching;
   config.reserve_full_prompt = !request.admit_partial_prompts;
   config.gpu_memory_utilization = request.gpu_memory_utilization;

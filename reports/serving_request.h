@@ -40,6 +40,7 @@ struct ServingRequest {
   std::int64_t max_model_len = 0;
   bool admit_partial_prompts = false;
   bool async_scheduling = false;
+  bool cudagraph_padding = false;
   bool enable_prefix_caching = false;
   double gpu_memory_utilization = 0.9;
   std::optional<std::int64_t> activation_bytes;

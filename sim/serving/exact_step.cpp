@@ -4,11 +4,15 @@
 #include <utility>
 
 #include "sim/mean_demand.h"
+#include "sim/serving/cudagraph_rows.h"
 #include "sim/serving/mixed_step.h"
 
 namespace retrosim {
 ExactStep::ExactStep(const ServingConfig& config, std::shared_ptr<const Pricer> pricer)
-    : config_(config.decode), unseen_(config.unseen), pricer_(std::move(pricer)) {
+    : config_(config.decode),
+      unseen_(config.unseen),
+      cudagraph_padding_(config.cudagraph_padding),
+      pricer_(std::move(pricer)) {
   validate(config);
   launch_as_on(pricer_->profile(), config_);
 }
@@ -21,6 +25,11 @@ const StepGraph& ExactStep::decode_graph(std::int64_t batch, std::int64_t contex
     decode_ = build_decode_step(config_, demand);
   } else if (!update_decode_step(decode_, config_, demand)) {
     decode_simulator_.reset();
+  }
+  const std::int64_t rows = batch * config_.window;
+  const std::int64_t padding = cudagraph_padding_ ? cudagraph_rows(rows) - rows : 0;
+  for (StepGraph::Vertex v = 0; padding > 0 && v < decode_.size(); ++v) {
+    decode_.op(v) = with_prefill_rows(decode_.op(v), config_, padding, 0);
   }
   return decode_;
 }

@@ -14,7 +14,9 @@
 namespace retrosim {
 
 /// Decoding sequences all have the mean context (rounded to a token), prompt chunks are equal (EqualChunks); the pages
-/// of a sparse layer are the policy's, the unseen ones ServingConfig::unseen of them.
+/// of a sparse layer are the policy's, the unseen ones ServingConfig::unseen of them. With
+/// ServingConfig::cudagraph_padding rows up to the captured size are computed like those of a prompt, but for attention
+/// and the head.
 class ExactStep {
  public:
   ExactStep(const ServingConfig& config, std::shared_ptr<const Pricer> pricer);
@@ -32,6 +34,7 @@ class ExactStep {
 
   DecodeConfig config_;
   UnseenShare unseen_;
+  bool cudagraph_padding_;
   std::shared_ptr<const Pricer> pricer_;
   StepGraph decode_;
   std::optional<StepSimulator> decode_simulator_;

@@ -33,6 +33,7 @@ struct ServingConfig {
   std::int64_t max_num_batched_tokens = 2048;  // rows of one step: prompt tokens, and `window` per decoding sequence
   std::int64_t max_model_len = 0;              // tokens; 0: the model's
   bool async_scheduling = false;    // schedule a step while the one before runs (vLLM's default from v0.14 on)
+  bool cudagraph_padding = false;   // decode steps run at the next captured size (cudagraph_rows.h; vLLM's default)
   bool prefix_caching = false;      // keep the KV of ended sequences while nobody needs the blocks (vLLM's default)
   bool reserve_full_prompt = true;  // admit a request only when blocks for its whole prompt are free, not for a chunk
 

@@ -102,6 +102,7 @@ def validate(program):
     for name, command in (("requests-rtx4090-default", requests),
                           ("requests-rtx4090-no-prefix-caching", requests + ["--no-enable-prefix-caching"]),
                           ("requests-rtx4090-synchronous", requests + ["--no-async-scheduling"]),
+                          ("requests-rtx4090-unpadded", requests + ["--no-cudagraph-padding"]),
                           ("requests-rtx4090-partial", requests + ["--admit-partial-prompts"]),
                           ("serving-h100-dense", serving)):
         text = subprocess.run([*command, "--csv", SAMPLES / f"{name}.csv", "--json"], check=True, cwd=ROOT,

@@ -15,8 +15,9 @@ import sys
 PUBLISHED = pathlib.Path(__file__).resolve().parents[2] / "reports" / "published"
 SAMPLES = PUBLISHED / "samples" / "serving"
 PAGE = PUBLISHED / "serving-validation.md"
-RUNS = (("default", "vLLM 0.19's defaults: asynchronous scheduling, prefix caching, whole prompts reserved"),
+RUNS = (("default", "vLLM 0.19's defaults: asynchronous scheduling, CUDA graph padding, prefix caching, whole prompts reserved"),
         ("no-prefix-caching", "`--no-enable-prefix-caching`"), ("synchronous", "`--no-async-scheduling`"),
+        ("unpadded", "`--no-cudagraph-padding`"),
         ("partial", "`--admit-partial-prompts`"))
 
 
