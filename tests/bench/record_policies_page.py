@@ -10,10 +10,11 @@ import argparse
 import csv
 import json
 import pathlib
-import re
 import statistics
 import subprocess
 import sys
+
+from page_tables import rewrite_tables
 
 PUBLISHED = pathlib.Path(__file__).resolve().parents[2] / "reports" / "published"
 PAGE = PUBLISHED / "policies.md"
@@ -90,13 +91,7 @@ def main() -> int:
     tables = {llm: compare(program, llm) for llm in LLMS}
     figures = published(program, options.measured)
     print({key: value for key, value in figures.items() if not isinstance(value, (list, dict))})
-    text = PAGE.read_text(encoding="utf-8")
-    for name, lines in (("summary", summary(tables)), ("cost", pure_cost(tables))):
-        text, found = re.subn(rf"(<!-- table {name} -->\n).*?(<!-- end -->)",
-                              lambda match: match[1] + "\n".join(lines) + "\n" + match[2], text, flags=re.S)
-        if found != 1:
-            raise SystemExit(f"{PAGE}: markers of table {name}: {found}, expected one pair")
-    PAGE.write_text(text, encoding="utf-8")
+    rewrite_tables(PAGE, {"summary": summary(tables), "cost": pure_cost(tables)})
     errors = [abs(row["relative_error"]) for row in figures["compared"] if row["source"] == QUEST_FIGURE_10]
     goals = json.loads(GOALS.read_text())
     for goal in goals:

@@ -8,9 +8,10 @@ charts, and rewrites the page between its markers (`<!-- table NAME -->` to `<!-
 import argparse
 import csv
 import pathlib
-import re
 import subprocess
 import sys
+
+from page_tables import rewrite_tables
 
 PUBLISHED = pathlib.Path(__file__).resolve().parents[2] / "reports" / "published"
 SWEEPS = PUBLISHED / "samples" / "serving" / "sweeps"
@@ -113,13 +114,7 @@ def main() -> int:
               "window=1")
         chart(program, f"serve-{model}", f"window-throughput-{model}-{gpu}.svg", "--x", "max_concurrency", "--y",
               "output_tokens_per_s", "--by", "window", "--where", f"gpu={gpu}")
-    text = PAGE.read_text(encoding="utf-8")
-    for name, lines in (("free", free_batches(steps)), ("servers", servers(served)), ("over", against_full(served))):
-        text, found = re.subn(rf"(<!-- table {name} -->\n).*?(<!-- end -->)",
-                              lambda match: match[1] + "\n".join(lines) + "\n" + match[2], text, flags=re.S)
-        if found != 1:
-            raise SystemExit(f"{PAGE}: markers of table {name}: {found}, expected one pair")
-    PAGE.write_text(text, encoding="utf-8")
+    rewrite_tables(PAGE, {"free": free_batches(steps), "servers": servers(served), "over": against_full(served)})
     return 0
 
 

@@ -8,9 +8,10 @@ record_serving_goals.py --only validation leaves. The prose stays: read it.
 import csv
 import json
 import pathlib
-import re
 import statistics
 import sys
+
+from page_tables import rewrite_tables
 
 PUBLISHED = pathlib.Path(__file__).resolve().parents[2] / "reports" / "published"
 SAMPLES = PUBLISHED / "samples" / "serving"
@@ -61,13 +62,7 @@ def breakdowns():
 
 
 def main() -> int:
-    text = PAGE.read_text(encoding="utf-8")
-    for name, lines in (("requests", requests()), ("total", total()), ("breakdowns", breakdowns())):
-        text, found = re.subn(rf"(<!-- table {name} -->\n).*?(<!-- end -->)",
-                              lambda match: match[1] + "\n".join(lines) + "\n" + match[2], text, flags=re.S)
-        if found != 1:
-            raise SystemExit(f"{PAGE}: markers of table {name}: {found}, expected one pair")
-    PAGE.write_text(text, encoding="utf-8")
+    rewrite_tables(PAGE, {"requests": requests(), "total": total(), "breakdowns": breakdowns()})
     return 0
 
 
