@@ -9,23 +9,17 @@
 #include "sim/serving/serving_metrics.h"
 #include "sim/serving/serving_simulation.h"
 #include "sim/workload/synthetic.h"
+#include "tests/sim/serving/small_serving.h"
 
 namespace retrosim {
 namespace {
 
-ServingConfig small_config() {
-  ServingConfig config;
-  config.decode.llm = find_llm_spec("smollm2-135m");
-  config.decode.policy = make_policy("full", {});
-  config.decode.dense_layers = 0;
-  config.max_num_seqs = 32;
+using testing::h100_profile;
+
+ServingConfig caching_config() {
+  ServingConfig config = testing::small_serving();
   config.prefix_caching = true;
   return config;
-}
-
-const GpuProfile& gpu() {
-  static const GpuProfile profile = find_gpu_profile("h100-sxm");
-  return profile;
 }
 
 Workload chats(std::int64_t count, std::int32_t shared, std::uint64_t seed, double rate = 20) {
@@ -86,7 +80,7 @@ TEST(PrefixCache, FindsWholeBlocksAndLeavesOneToken) {
                        {.arrival = 1'000'000'000, .input_tokens = 80, .output_tokens = 1, .session = 0, .previous = 0},
                        {.arrival = 1'000'000'000, .input_tokens = 81, .output_tokens = 1, .session = 0, .previous = 1},
                        {.arrival = 1'000'000'000, .input_tokens = 82, .output_tokens = 1, .session = 0, .previous = 2}};
-  const ServingRun run = simulate_serving(small_config(), gpu(), workload, {.check_prefix_caches = true});
+  const ServingRun run = simulate_serving(caching_config(), h100_profile(), workload, {.check_prefix_caches = true});
   EXPECT_EQ(run.requests[0].cached_tokens, 0);
   EXPECT_EQ(run.requests[1].cached_tokens, 48);
   EXPECT_EQ(run.requests[2].cached_tokens, 80);
@@ -102,7 +96,7 @@ TEST(PrefixCache, FindsWholeBlocksAndLeavesOneToken) {
   twice.requests = {
       {.input_tokens = 80, .output_tokens = 1, .first_hash = 0, .num_hashes = 1},
       {.arrival = ps_from_seconds(1), .input_tokens = 80, .output_tokens = 1, .first_hash = 1, .num_hashes = 1}};
-  EXPECT_EQ(simulate_serving(small_config(), gpu(), twice).requests[1].cached_tokens, 64);
+  EXPECT_EQ(simulate_serving(caching_config(), h100_profile(), twice).requests[1].cached_tokens, 64);
 }
 
 /// Prompts of one step share as well: the blocks of the first are filled when it is scheduled.
@@ -111,10 +105,10 @@ TEST(PrefixCache, SharesBlocksWithinAStep) {
   workload.hash_ids = {1, 1};
   workload.requests = {{.input_tokens = 100, .output_tokens = 30, .first_hash = 0, .num_hashes = 1},
                        {.input_tokens = 100, .output_tokens = 30, .first_hash = 1, .num_hashes = 1}};
-  ServingConfig config = small_config();
+  ServingConfig config = caching_config();
   // 6 shared blocks; each has one for tokens 96..111 and one for 112..127 and a last one: 6 + 3 + 3 = 12.
   config.num_blocks_override = 12;
-  const ServingRun run = simulate_serving(config, gpu(), workload, {.check_prefix_caches = true});
+  const ServingRun run = simulate_serving(config, h100_profile(), workload, {.check_prefix_caches = true});
   EXPECT_EQ(run.requests[1].cached_tokens, 96);
   EXPECT_EQ(run.totals.preemptions, 0);
   EXPECT_EQ(run.requests[0].first_token, run.requests[1].first_token);
@@ -128,9 +122,9 @@ TEST(PrefixCache, EvictsTheLeastRecentlyUsedTailFirst) {
       {.input_tokens = 96, .output_tokens = 1, .first_hash = 0, .num_hashes = 1},
       {.arrival = ps_from_seconds(1), .input_tokens = 96, .output_tokens = 1, .first_hash = 1, .num_hashes = 1},
       {.arrival = ps_from_seconds(2), .input_tokens = 96, .output_tokens = 1, .first_hash = 2, .num_hashes = 1}};
-  ServingConfig config = small_config();
+  ServingConfig config = caching_config();
   config.num_blocks_override = 8;
-  const ServingRun run = simulate_serving(config, gpu(), workload, {.check_prefix_caches = true});
+  const ServingRun run = simulate_serving(config, h100_profile(), workload, {.check_prefix_caches = true});
   // The second took the 2 unused blocks and the last 4 of the first; 2 blocks of the first were left.
   EXPECT_EQ(run.requests[2].cached_tokens, 32);
   EXPECT_EQ(run.evicted_blocks, 8);
@@ -138,11 +132,11 @@ TEST(PrefixCache, EvictsTheLeastRecentlyUsedTailFirst) {
 
 /// A preempted sequence finds what is left of its own blocks.
 TEST(PrefixCache, PreemptedSequencesFindTheirOwnBlocks) {
-  ServingConfig config = small_config();
+  ServingConfig config = caching_config();
   config.num_blocks_override = 8;
   Workload workload;
   workload.requests = {{0, 48, 40}, {0, 48, 40}};
-  const ServingRun run = simulate_serving(config, gpu(), workload, {.check_prefix_caches = true});
+  const ServingRun run = simulate_serving(config, h100_profile(), workload, {.check_prefix_caches = true});
   EXPECT_EQ(run.requests[1].preemptions, 1);
   // It held 4 blocks (64 tokens). The first needed one, the last of them (the tail goes first), for its tokens 65 to
   // 80, and another one for 81 to 87: 2 blocks are left when there is room for its 65 tokens again.
@@ -151,11 +145,11 @@ TEST(PrefixCache, PreemptedSequencesFindTheirOwnBlocks) {
   EXPECT_EQ(run.requests[1].cached_tokens, 0);  // when it was first scheduled
 }
 
-class PrefixCachingLoad : public testing::TestWithParam<std::tuple<Routing, std::int64_t, bool>> {};
+class PrefixCachingLoad : public ::testing::TestWithParam<std::tuple<Routing, std::int64_t, bool>> {};
 
 TEST_P(PrefixCachingLoad, InvariantsHold) {
   const auto& [routing, blocks, async] = GetParam();
-  ServingConfig config = small_config();
+  ServingConfig config = caching_config();
   config.num_replicas = 3;
   config.routing = routing;
   config.num_blocks_override = blocks;
@@ -167,7 +161,7 @@ TEST_P(PrefixCachingLoad, InvariantsHold) {
   config.unseen = {0.3, 0.2};
   for (const std::uint64_t seed : {1, 2}) {
     const Workload workload = chats(300, 70, seed, 200);
-    const ServingRun run = simulate_serving(config, gpu(), workload, {.check_prefix_caches = true});  // P1
+    const ServingRun run = simulate_serving(config, h100_profile(), workload, {.check_prefix_caches = true});  // P1
     std::int64_t prompt_tokens = 0;
     std::int64_t generated = 0;
     for (std::size_t i = 0; i < run.requests.size(); ++i) {
@@ -192,7 +186,7 @@ TEST_P(PrefixCachingLoad, InvariantsHold) {
     } else {
       EXPECT_GT(run.totals.prompt_tokens, prompt_tokens);
     }
-    const ServingRun again = simulate_serving(config, gpu(), workload);
+    const ServingRun again = simulate_serving(config, h100_profile(), workload);
     for (std::size_t i = 0; i < run.requests.size(); ++i) {  // P3
       EXPECT_EQ(run.requests[i].finish, again.requests[i].finish);
       EXPECT_EQ(run.requests[i].cached_tokens, again.requests[i].cached_tokens);
@@ -200,20 +194,20 @@ TEST_P(PrefixCachingLoad, InvariantsHold) {
   }
 }
 INSTANTIATE_TEST_SUITE_P(RoutingBlocksAsync, PrefixCachingLoad,
-                         testing::Combine(testing::Values(Routing::round_robin, Routing::least_loaded,
-                                                          Routing::session_affinity, Routing::prefix_aware),
-                                          testing::Values(260, 1000, 100000), testing::Bool()));
+                         ::testing::Combine(::testing::Values(Routing::round_robin, Routing::least_loaded,
+                                                              Routing::session_affinity, Routing::prefix_aware),
+                                            ::testing::Values(260, 1000, 100000), ::testing::Bool()));
 
 TEST(PrefixCache, WithoutAnythingToShareNothingChanges) {  // P5
   const Workload workload = synthetic_workload({ArrivalKind::gamma, 100, 2}, parse_length("lognormal:300:1,1,3000", ""),
                                                parse_length("exponential:80,1,600", ""), 300, 4);
   for (const bool async : {false, true}) {
-    ServingConfig config = small_config();
+    ServingConfig config = caching_config();
     config.async_scheduling = async;
     config.num_blocks_override = 20000;  // so that nobody is preempted
-    const ServingRun with = simulate_serving(config, gpu(), workload);
+    const ServingRun with = simulate_serving(config, h100_profile(), workload);
     config.prefix_caching = false;
-    const ServingRun without = simulate_serving(config, gpu(), workload);
+    const ServingRun without = simulate_serving(config, h100_profile(), workload);
     EXPECT_EQ(with.totals.preemptions, 0);
     EXPECT_EQ(with.totals.cached_tokens, 0);
     for (std::size_t i = 0; i < workload.requests.size(); ++i) {
@@ -224,31 +218,31 @@ TEST(PrefixCache, WithoutAnythingToShareNothingChanges) {  // P5
 
 TEST(PrefixCache, SessionsAreFasterWithIt) {
   const Workload workload = chats(400, 500, 3, 30);
-  ServingConfig config = small_config();
+  ServingConfig config = caching_config();
   config.num_replicas = 2;
   config.routing = Routing::session_affinity;
-  const ServingMetrics with = serving_metrics(simulate_serving(config, gpu(), workload), {}, 2);
+  const ServingMetrics with = serving_metrics(simulate_serving(config, h100_profile(), workload), {}, 2);
   config.prefix_caching = false;
-  const ServingMetrics without = serving_metrics(simulate_serving(config, gpu(), workload), {}, 2);
+  const ServingMetrics without = serving_metrics(simulate_serving(config, h100_profile(), workload), {}, 2);
   EXPECT_GT(with.prefix_cache_hit_rate, 0.5);
   EXPECT_EQ(without.prefix_cache_hit_rate, 0);
   EXPECT_LT(with.ttft.mean_s, without.ttft.mean_s);
 }
 
 TEST(PrefixCache, PoliciesThatEvictAreRefused) {
-  ServingConfig config = small_config();
+  ServingConfig config = caching_config();
   config.decode.policy = make_policy("streaming", {});
-  EXPECT_THROW(simulate_serving(config, gpu(), chats(10, 0, 1)), InputError);
-  config = small_config();
+  EXPECT_THROW(simulate_serving(config, h100_profile(), chats(10, 0, 1)), InputError);
+  config = caching_config();
   config.routing = Routing::session_affinity;
   Workload workload;
   workload.requests = {{0, 10, 1}};
-  EXPECT_THROW(simulate_serving(config, gpu(), workload), InputError);
+  EXPECT_THROW(simulate_serving(config, h100_profile(), workload), InputError);
 }
 
 /// Sessions whose later turns outgrow max_model_len end there, with the reason.
 TEST(Sessions, EndWithTheTurnThatIsTooLong) {
-  ServingConfig config = small_config();
+  ServingConfig config = caching_config();
   config.max_model_len = 100;
   Workload workload;
   workload.sessions = 2;
@@ -257,7 +251,7 @@ TEST(Sessions, EndWithTheTurnThatIsTooLong) {
                        {.arrival = 5, .input_tokens = 120, .output_tokens = 10, .session = 0, .previous = 1},
                        {.arrival = 9, .input_tokens = 20, .output_tokens = 10, .session = 1}};
   for (const std::int64_t clients : {0, 1}) {
-    const ServingRun run = simulate_serving(config, gpu(), workload, {.closed_loop_clients = clients});
+    const ServingRun run = simulate_serving(config, h100_profile(), workload, {.closed_loop_clients = clients});
     EXPECT_EQ(run.requests[0].outcome, RequestOutcome::finished);
     EXPECT_EQ(run.requests[1].outcome, RequestOutcome::too_long);
     EXPECT_EQ(run.requests[2].outcome, RequestOutcome::too_long);
@@ -288,13 +282,13 @@ TEST(Sessions, ArriveAtTheRateOfTheirRequests) {
 
 /// With asynchronous scheduling a request that arrives during a step is in no step before the next but one.
 TEST(AsyncScheduling, AStepIsScheduledWhenTheOneBeforeBegins) {
-  ServingConfig config = small_config();
+  ServingConfig config = caching_config();
   config.prefix_caching = false;
   config.async_scheduling = true;
   Workload workload;
   workload.requests = {{0, 100, 50}, {1, 200, 2}};  // the second 1 ps later
-  const ServingRun run = simulate_serving(config, gpu(), workload, {.timeline = true});
-  StepCosts costs(config, std::make_shared<const Pricer>(gpu()));
+  const ServingRun run = simulate_serving(config, h100_profile(), workload, {.timeline = true});
+  StepCosts costs(config, std::make_shared<const Pricer>(h100_profile()));
   StepShape prefill;
   prefill.add_chunk(100, 0);
   const TimePs first = costs.step(prefill);
@@ -312,13 +306,13 @@ TEST(AsyncScheduling, ARunOfStepsEqualsItsSteps) {
   const Workload workload = synthetic_workload({ArrivalKind::gamma, 60, 2}, parse_length("lognormal:300:1,1,3000", ""),
                                                parse_length("exponential:80,1,600", ""), 60, 11);
   for (const std::int64_t blocks : {250, 100000}) {
-    ServingConfig config = small_config();
+    ServingConfig config = caching_config();
     config.prefix_caching = blocks == 250;
     config.async_scheduling = true;
     config.num_blocks_override = blocks;
-    const ServingRun fast = simulate_serving(config, gpu(), workload, {.check_prefix_caches = true});
+    const ServingRun fast = simulate_serving(config, h100_profile(), workload, {.check_prefix_caches = true});
     config.exact_steps = true;
-    const ServingRun exact = simulate_serving(config, gpu(), workload, {.check_prefix_caches = true});
+    const ServingRun exact = simulate_serving(config, h100_profile(), workload, {.check_prefix_caches = true});
     EXPECT_EQ(fast.totals.steps > 0, true);
     EXPECT_EQ(fast.totals.generated_tokens, exact.totals.generated_tokens);
     const double e2e = serving_metrics(exact, {}, 1).e2e.mean_s;
